@@ -1,0 +1,235 @@
+"""Patients as PyTorch items, and many of them as one batch.
+
+Everything that trains or is evaluated reads one prepared folder (`manifest.csv`). A volume comes as
+0 to 1 over the HU window, a report as tokens that know their sentence and their whole word. What is
+hidden from the model is drawn in `Batch.hide`, and nowhere else.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mg3d.data.labels import CT_RATE_FINDINGS
+from mg3d.data.masking import hide_blocks, hide_words
+from mg3d.text.report import report_sentences
+from mg3d.text.tokens import TokenizedReport, tokenize_report
+
+__all__ = ["Batch", "Patient", "VolumeReportDataset", "collate"]
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What the model learns from: one CT volume and the report a radiologist wrote about it."""
+
+    patient_id: str
+    volume_id: str
+    volume: Float[Tensor, "1 H W D"]  # 0 and 1 are the ends of the HU window
+    report: TokenizedReport
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several patients, stacked and padded. Index K runs over the sentences of one report."""
+
+    patient_id: tuple[str, ...]
+    volume: Float[Tensor, "B 1 H W D"]  # 0 to 1 over the HU window
+    tokens: Int[Tensor, "B T"]
+    padding: Bool[Tensor, "B T"]  # True where a token stands for nothing
+    sentence: Int[Tensor, "B T"]  # 0 to K - 1; -1 for [CLS], [SEP] and padding
+    word: Int[Tensor, "B T"]  # which whole word a token belongs to; -1 likewise
+    sentences: tuple[tuple[str, ...], ...]
+    sentence_padding: Bool[Tensor, "B K"]  # True where a report has no such sentence
+    voxel_mask: Bool[Tensor, "B 1 H W D"] | None = None  # True = hidden from the model
+    word_mask: Bool[Tensor, "B T"] | None = None  # True = hidden, to be predicted
+    hidden_tokens: Int[Tensor, "B T"] | None = None  # tokens, the hidden ones replaced
+
+    def __len__(self) -> int:
+        """Number of patients."""
+        return len(self.patient_id)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with its tensors on `device`."""
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
+
+    def hide(
+        self,
+        generator: torch.Generator,
+        *,
+        block: int,
+        voxel_ratio: float,
+        word_ratio: float,
+        mask_token: int,
+        vocabulary_size: int,
+        special_tokens: Sequence[int],
+        voxels: bool = True,
+        words: bool = True,
+    ) -> "Batch":
+        """Draw what the model may not see: blocks of voxels, whole words.
+
+        Args:
+            generator: on the CPU; the same state gives the same masks on any device.
+            block: edge of a hidden block, voxels.
+            voxel_ratio: share of blocks hidden, per patient.
+            word_ratio: share of words hidden, per report.
+            mask_token: id of [MASK].
+            vocabulary_size: random replacements are drawn below it.
+            special_tokens: ids never drawn as replacement.
+            voxels: False leaves the volume whole; MIM is then not computed.
+            words: False leaves the report whole; MLM and SFR are then not computed.
+        """
+        hidden: dict[str, Any] = {}
+        if voxels:
+            mask = hide_blocks(
+                tuple(self.volume.shape[2:]), block, voxel_ratio, len(self), generator
+            )
+            hidden["voxel_mask"] = mask.to(self.volume.device)
+        if words:
+            hidden["hidden_tokens"], hidden["word_mask"] = hide_words(
+                self.tokens,
+                self.word,
+                self.padding,
+                ratio=word_ratio,
+                mask_token=mask_token,
+                vocabulary_size=vocabulary_size,
+                special_tokens=special_tokens,
+                generator=generator,
+            )
+        return replace(self, **hidden)
+
+
+class VolumeReportDataset(Dataset[Patient]):
+    """The patients of one split of a prepared folder; one item is one *patient*.
+
+    A patient with several volumes (reconstructions, scans) shows one of them at a time: two volumes
+    of one patient in a batch would be told apart by the contrastive objectives, which is wrong.
+    `volume_of` chooses; the default is each patient's first volume.
+
+    Args:
+        folder: written by data_prep; holds manifest.csv and the volumes.
+        split: "train", "val" or "test". No patient is in two splits.
+        tokenizer: that of the text encoder.
+        max_tokens: longest report, in tokens.
+        volume_shape: voxels the encoder expects.
+
+    Raises:
+        FileNotFoundError: at construction, not hours later, if a volume of the split is missing.
+        ValueError: if the split is empty or its grid is not the encoder's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        tokenizer: Any,
+        *,
+        max_tokens: int,
+        volume_shape: tuple[int, int, int],
+    ):
+        from mg3d.data.manifest import read_manifest
+
+        self.folder = Path(folder)
+        manifest = read_manifest(self.folder)
+        self.rows = manifest.rows[manifest.rows["split"] == split].reset_index(drop=True)
+        if not len(self.rows):
+            counts = manifest.rows["split"].value_counts().to_dict()
+            raise ValueError(
+                f"{self.folder} has no volume in split '{split}' (it has {counts}); "
+                "prepare the data with that split, or ask for one it has"
+            )
+        self._check_files(split)
+        self._check_grid(volume_shape)
+        self.patients = list(dict.fromkeys(self.rows["patient_id"]))
+        groups = self.rows.groupby("patient_id", sort=False).indices
+        self.volumes_of = [np.sort(groups[patient]) for patient in self.patients]
+        self.reports = [
+            tokenize_report(tokenizer, report_sentences(row.findings, row.impression), max_tokens)
+            for row in self.rows.itertuples()
+        ]
+        wordless = [r for r, report in enumerate(self.reports) if not report.sentences]
+        if wordless:
+            raise ValueError(
+                f"{len(wordless)} of {len(self.rows)} reports of split '{split}' have no text, first "
+                f"{self.rows['volume_id'][wordless[0]]}; prepare the data again: the importer "
+                "refuses them by name"
+            )
+        self._choice = np.zeros(len(self.patients), dtype=int)
+
+    def _check_files(self, split: str) -> None:
+        missing = [v for v in self.rows["volume"] if not (self.folder / v).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(self.rows)} volumes of split '{split}' are not in "
+                f"{self.folder}, first {missing[0]}; run data_prep again or drop these rows"
+            )
+
+    def _check_grid(self, volume_shape: tuple[int, int, int]) -> None:
+        shape = tuple(self.load_volume(0).shape[1:])
+        if shape != tuple(volume_shape):
+            raise ValueError(
+                f"the volumes of {self.folder} have shape {shape}, the model expects "
+                f"{tuple(volume_shape)}; prepare the data with the same preset as the model"
+            )
+
+    def load_volume(self, row: int) -> Float[Tensor, "1 H W D"]:
+        """Voxels of one row of `rows`, 0 to 1 over the HU window."""
+        from mg3d.data.manifest import read_voxels
+
+        return read_voxels(self.folder / self.rows["volume"][row])[None]
+
+    def labels(self) -> Float[np.ndarray, "P C"]:
+        """Findings of every patient's first volume, 0 or 1, NaN where unknown."""
+        first = [rows[0] for rows in self.volumes_of]
+        return self.rows.loc[first, list(CT_RATE_FINDINGS)].to_numpy(dtype=np.float64)
+
+    def choose_volumes(self, seed: int, epoch: int) -> None:
+        """Draw which volume of each patient this epoch shows; the same for equal arguments."""
+        numbers = np.random.default_rng([seed, epoch, 1]).random(len(self.patients))
+        counts = np.array([len(rows) for rows in self.volumes_of])
+        self._choice = (numbers * counts).astype(int)
+
+    def __len__(self) -> int:
+        """Number of patients."""
+        return len(self.patients)
+
+    def __getitem__(self, index: int) -> Patient:
+        """One patient: the chosen volume and its report."""
+        row = int(self.volumes_of[index][self._choice[index]])
+        return Patient(
+            self.patients[index],
+            str(self.rows["volume_id"][row]),
+            self.load_volume(row),
+            self.reports[row],
+        )
+
+
+def collate(pad_token: int) -> Callable[[Sequence[Patient]], Batch]:
+    """How patients become a batch: volumes stacked, reports padded with `pad_token`."""
+
+    def stack(patients: Sequence[Patient]) -> Batch:
+        reports = [patient.report for patient in patients]
+
+        def pad(items: list[Tensor], value: int) -> Tensor:
+            return torch.nn.utils.rnn.pad_sequence(items, batch_first=True, padding_value=value)
+
+        lengths = torch.tensor([len(report.tokens) for report in reports])
+        counts = torch.tensor([len(report.sentences) for report in reports])
+        return Batch(
+            patient_id=tuple(patient.patient_id for patient in patients),
+            volume=torch.stack([patient.volume for patient in patients]),
+            tokens=pad([report.tokens for report in reports], pad_token),
+            padding=torch.arange(int(lengths.max())) >= lengths[:, None],
+            sentence=pad([report.sentence for report in reports], -1),
+            word=pad([report.word for report in reports], -1),
+            sentences=tuple(report.sentences for report in reports),
+            sentence_padding=torch.arange(int(counts.max())) >= counts[:, None],
+        )
+
+    return stack
