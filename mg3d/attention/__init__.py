@@ -1,0 +1,5 @@
+"""How the two modalities meet."""
+
+from mg3d.attention.fusion import ATTENTIONS
+
+__all__ = ["ATTENTIONS"]

@@ -1,0 +1,86 @@
+"""Gated cross-attention: keep your own values, let the other modality decide how much.
+
+Classical cross-attention writes the other side's values into the output, so that filling in a
+masked volume becomes reading the text. Here the other side only opens or closes each own token by
+one number between 0 and 1, the mean of its gates:
+
+    G_ij  = sigmoid(<query(own_i), key(other_j)> / sqrt(d))
+    out_i = (mean over j of G_ij) * value(own_i)
+
+Source: MG-3D (arXiv 2412.05876) Fig. 4, in closed form. The released code computes the same numbers
+from an n x m x d tensor, and counts padded tokens in the mean; here the mean runs over real tokens.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+class GateMap(nn.Module):
+    """How strongly each own token is opened by each other token, between 0 and 1.
+
+    A module of its own, so that an ordinary forward hook can read the map.
+
+    Args:
+        dim: width of the tokens of both sides.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        own: Float[Tensor, "B n d"],
+        other: Float[Tensor, "B m d"],
+        other_padding: Bool[Tensor, "B m"] | None = None,
+    ) -> Float[Tensor, "B n m"]:
+        """The gates; those of padded other tokens are 0."""
+        query = self.query(own) / own.shape[-1] ** 0.5  # before the product: fp16 cannot overflow
+        gates = (query @ self.key(other).mT).sigmoid()
+        if other_padding is not None:
+            gates = gates.masked_fill(other_padding[:, None, :], 0.0)
+        return gates
+
+
+class GatedCrossAttention(nn.Module):
+    """out_i = (mean over real j of gate_ij) * value(own_i): no residual, no normalisation.
+
+    Where the other side has no real token at all, no gate opens and the output is 0.
+
+    Args:
+        dim: width of the tokens of both sides.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.gates = GateMap(dim)
+        self.value = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        own: Float[Tensor, "B n d"],
+        other: Float[Tensor, "B m d"],
+        other_padding: Bool[Tensor, "B m"] | None = None,
+    ) -> Float[Tensor, "B n d"]:
+        """Own tokens, each scaled by how far the other side opens it."""
+        openness = mean_gate(self.gates(own, other, other_padding), other_padding)
+        return openness[..., None] * self.value(own)
+
+
+def mean_gate(
+    gates: Float[Tensor, "B n m"], other_padding: Bool[Tensor, "B m"] | None = None
+) -> Float[Tensor, "B n"]:
+    """How far each own token is opened: the mean of its gates over the real other tokens.
+
+    Args:
+        gates: 0 to 1, and 0 at padded tokens.
+        other_padding: True where an other token stands for nothing; None: all are real.
+    """
+    total = gates.sum(dim=-1, dtype=torch.promote_types(gates.dtype, torch.float32))
+    if other_padding is None:
+        mean = total / gates.shape[-1]
+    else:
+        mean = total / (~other_padding).sum(dim=-1, keepdim=True).clamp(min=1)
+    return mean.to(gates.dtype)

@@ -1,0 +1,69 @@
+"""Classical cross-attention: read the other modality's values. The gated one is compared with it.
+
+    P     = softmax over j of <query(own_i), key(other_j)> / sqrt(d)
+    out_i = LayerNorm(own_i + sum over j of P_ij value(other_j))
+
+One head, so that its map is drawn like the gates'; without a separate output projection, which with
+one head would only multiply the value projection.
+
+Source: MG-3D (arXiv 2412.05876) Fig. 4, the classical half; Vaswani et al. (arXiv 1706.03762),
+section 3.2.1 for the map, section 3.1 for residual and normalisation.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+class SoftmaxMap(nn.Module):
+    """How the attention of each own token is shared out over the other tokens; rows sum to 1.
+
+    A module of its own, so that an ordinary forward hook can read the map.
+
+    Args:
+        dim: width of the tokens of both sides.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        own: Float[Tensor, "B n d"],
+        other: Float[Tensor, "B m d"],
+        other_padding: Bool[Tensor, "B m"] | None = None,
+    ) -> Float[Tensor, "B n m"]:
+        """The shares; padded other tokens get 0, and a row without any real token is all 0."""
+        query = self.query(own) / own.shape[-1] ** 0.5
+        scores = query @ self.key(other).mT
+        if other_padding is None:
+            return scores.softmax(dim=-1)
+        padded = other_padding[:, None, :]
+        lowest = torch.finfo(scores.dtype).min  # finite: a row of -inf would become NaN
+        return scores.masked_fill(padded, lowest).softmax(dim=-1).masked_fill(padded, 0.0)
+
+
+class SoftmaxCrossAttention(nn.Module):
+    """Own tokens with the other side's values added, normalised.
+
+    Args:
+        dim: width of the tokens of both sides.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.shares = SoftmaxMap(dim)
+        self.value = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(
+        self,
+        own: Float[Tensor, "B n d"],
+        other: Float[Tensor, "B m d"],
+        other_padding: Bool[Tensor, "B m"] | None = None,
+    ) -> Float[Tensor, "B n d"]:
+        """Own tokens after reading the other side."""
+        read = self.shares(own, other, other_padding) @ self.value(other)
+        return self.norm(own + read)

@@ -1,0 +1,30 @@
+"""From a volume to visual tokens."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from mg3d.encoders.swin3d import Swin3DEncoder
+from mg3d.encoders.unet3d import UNet3DEncoder
+
+__all__ = ["ENCODERS", "build_encoder"]
+
+ENCODERS: dict[str, Callable[..., nn.Module]] = {
+    "swin3d": Swin3DEncoder,
+    "unet3d": UNet3DEncoder,
+}
+
+
+def build_encoder(name: str, **settings: Any) -> nn.Module:
+    """The encoder called `name`, with its own keyword arguments.
+
+    What comes back has `.width` (channels of the last map), `.stride` (total), and turns a volume
+    (B, 1, H, W, D) into its maps, fine to coarse.
+
+    Raises:
+        ValueError: if there is no such encoder; the message lists those there are.
+    """
+    if name not in ENCODERS:
+        raise ValueError(f"encoder is one of {', '.join(ENCODERS)}; got '{name}'")
+    return ENCODERS[name](**settings)
