@@ -189,7 +189,9 @@ PRESETS: dict[str, PretrainConfig] = {
         save_every=1_000,
         workers=4,
     ),
-    "unet": replace(PAPER, encoder="unet3d", encoder_settings={"channels": (48, 96, 192, 384, 768)}),
+    "unet": replace(
+        PAPER, encoder="unet3d", encoder_settings={"channels": (48, 96, 192, 384, 768)}
+    ),
     "swin_b": PAPER,
     "swin_l": replace(PAPER, encoder_settings={"embed_dim": 96}),
     "paper": PAPER,

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from mg3d.data.masking import hide_blocks, hide_words
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.data.masking import hide_blocks, hide_words
 from mg3d.text.report import report_sentences
 from mg3d.text.tokens import TokenizedReport, tokenize_report
 
@@ -106,11 +106,11 @@ class Batch:
 
 
 class VolumeReportDataset(Dataset[Patient]):
-    """The patients of one split of a prepared folder; one item is one *patient*.
+    """The volumes of one split of a prepared folder, each with its report.
 
-    A patient with several volumes (reconstructions, scans) shows one of them at a time: two volumes
-    of one patient in a batch would be told apart by the contrastive objectives, which is wrong.
-    `volume_of` chooses; the default is each patient's first volume.
+    A patient may have several volumes (reconstructions, scans). Never put two of them in one batch:
+    the contrastive objectives would tell them apart. `volumes_of` groups them, `first_volumes` has
+    one a patient; `training.sampler` draws one a patient and epoch.
 
     Args:
         folder: written by data_prep; holds manifest.csv and the volumes.
@@ -156,11 +156,10 @@ class VolumeReportDataset(Dataset[Patient]):
         wordless = [r for r, report in enumerate(self.reports) if not report.sentences]
         if wordless:
             raise ValueError(
-                f"{len(wordless)} of {len(self.rows)} reports of split '{split}' have no text, first "
-                f"{self.rows['volume_id'][wordless[0]]}; prepare the data again: the importer "
+                f"{len(wordless)} of {len(self.rows)} reports of split '{split}' have no text, "
+                f"first {self.rows["volume_id"][wordless[0]]}; prepare again: the importer "
                 "refuses them by name"
             )
-        self._choice = np.zeros(len(self.patients), dtype=int)
 
     def _check_files(self, split: str) -> None:
         missing = [v for v in self.rows["volume"] if not (self.folder / v).is_file()]
@@ -186,24 +185,21 @@ class VolumeReportDataset(Dataset[Patient]):
 
     def labels(self) -> Float[np.ndarray, "P C"]:
         """Findings of every patient's first volume, 0 or 1, NaN where unknown."""
-        first = [rows[0] for rows in self.volumes_of]
-        return self.rows.loc[first, list(CT_RATE_FINDINGS)].to_numpy(dtype=np.float64)
+        return self.rows.loc[self.first_volumes, list(CT_RATE_FINDINGS)].to_numpy(dtype=np.float64)
 
-    def choose_volumes(self, seed: int, epoch: int) -> None:
-        """Draw which volume of each patient this epoch shows; the same for equal arguments."""
-        numbers = np.random.default_rng([seed, epoch, 1]).random(len(self.patients))
-        counts = np.array([len(rows) for rows in self.volumes_of])
-        self._choice = (numbers * counts).astype(int)
+    @property
+    def first_volumes(self) -> list[int]:
+        """One row a patient: the first volume of each."""
+        return [int(rows[0]) for rows in self.volumes_of]
 
     def __len__(self) -> int:
-        """Number of patients."""
-        return len(self.patients)
+        """Number of volumes."""
+        return len(self.rows)
 
-    def __getitem__(self, index: int) -> Patient:
-        """One patient: the chosen volume and its report."""
-        row = int(self.volumes_of[index][self._choice[index]])
+    def __getitem__(self, row: int) -> Patient:
+        """One volume and its report."""
         return Patient(
-            self.patients[index],
+            str(self.rows["patient_id"][row]),
             str(self.rows["volume_id"][row]),
             self.load_volume(row),
             self.reports[row],

@@ -1,0 +1,88 @@
+"""Linear probe: what can be read off frozen features with one logistic regression a finding.
+
+The features of training patients are standardised, one L2-regularised logistic regression is fitted
+per finding, and AUROC is measured on held-out patients. The regularisation is fixed beforehand: it
+is not chosen on the held-out patients. Always show the same probe on the *untrained* encoder beside
+it: random convolutions are a strong baseline.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from mg3d.data.labels import CT_RATE_FINDINGS
+from mg3d.evaluation.metrics import Score, aurocs, bootstrap, macro
+
+INVERSE_REGULARISATION = 0.01  # sklearn's C
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Scores of one set of features. Index C runs over the findings."""
+
+    scores: Float[np.ndarray, "P C"]  # predicted log-odds of held-out patients
+    labels: Float[np.ndarray, "P C"]
+    per_finding: dict[str, float]  # AUROC; NaN where it is undefined
+    macro: Score  # mean over the findings that are defined
+
+
+def linear_probe(
+    train_features: Float[np.ndarray, "P f"],
+    train_labels: Float[np.ndarray, "P C"],
+    test_features: Float[np.ndarray, "Q f"],
+    test_labels: Float[np.ndarray, "Q C"],
+    *,
+    seed: int = 0,
+) -> Probe:
+    """Fit on training patients, score on held-out ones.
+
+    A finding that training patients all have or all lack gets the score 0 for everyone, and an
+    AUROC of NaN: there was nothing to learn it from.
+
+    Args:
+        train_features: one row a training patient.
+        train_labels: 1, 0, or NaN (that patient is left out for that finding).
+        test_features: one row a held-out patient.
+        test_labels: likewise.
+        seed: of the bootstrap.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(train_features)
+    train, test = scaler.transform(train_features), scaler.transform(test_features)
+    scores = np.zeros(test_labels.shape)
+    learnable = np.zeros(test_labels.shape[1], dtype=bool)
+    for finding in range(test_labels.shape[1]):
+        known = ~np.isnan(train_labels[:, finding])
+        target = train_labels[known, finding]
+        learnable[finding] = len(np.unique(target)) == 2
+        if learnable[finding]:
+            model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=2_000)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # a fit that did not converge is no result
+                model.fit(train[known], target)
+            scores[:, finding] = model.decision_function(test)
+    return score_findings(np.where(learnable, test_labels, np.nan), scores, seed=seed)
+
+
+def score_findings(
+    labels: Float[np.ndarray, "P C"], scores: Float[np.ndarray, "P C"], *, seed: int = 0
+) -> Probe:
+    """AUROC of every finding and their mean, with an interval over patients.
+
+    Args:
+        labels: 1, 0 or NaN.
+        scores: larger means more likely.
+        seed: of the bootstrap.
+    """
+    values = aurocs(labels, scores)
+    overall = bootstrap(
+        lambda chosen: macro(aurocs(labels[chosen], scores[chosen])), len(labels), seed=seed
+    )
+    names = CT_RATE_FINDINGS if labels.shape[1] == len(CT_RATE_FINDINGS) else range(len(values))
+    return Probe(
+        scores, labels, {str(n): float(v) for n, v in zip(names, values, strict=True)}, overall
+    )

@@ -1,0 +1,213 @@
+"""MG-3D: what a volume and its report tell the network, alone and after meeting each other.
+
+`Batch` in, `Features` out; no loss in it. The whole volume goes through the vision encoder once and
+serves five objectives; the masked volume needs a second pass, for MIM. The report goes through the
+frozen text encoder once whole (which can be remembered) and once with hidden words.
+
+Source: MG-3D (arXiv 2412.05876), Fig. 2. Follows the paper where the released code differs by a
+slip: MIM is fused with sentences (the released code sends it through the word stack), and the
+volume is projected once (there, twice for the contrastive objectives).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mg3d.attention.fusion import Fusion
+from mg3d.attention.informed import SentenceInformedFeatures
+from mg3d.attention.pooling import SentenceAttentionPool, TokenWeightingPooler, mean_by_index
+from mg3d.config import PretrainConfig
+from mg3d.data.dataset import Batch
+from mg3d.encoders import build_encoder
+from mg3d.text.encoder import CachedTextEncoder, TextEncoder, load_text_encoder
+
+__all__ = ["MG3D", "Features", "build_model"]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the objectives read; d is the fusion width, e the text encoder's, K counts sentences."""
+
+    token_grid: tuple[int, int, int]  # N tokens stand on this grid, in C order
+    visual_tokens: Float[Tensor, "B N d"]  # the volume alone
+    sentence_tokens: Float[Tensor, "B K d"]  # the report alone
+    volume_vector: Float[Tensor, "B d"]  # the volume alone, pooled
+    report_vector: Float[Tensor, "B d"]  # the report alone, pooled
+    fused_volume_vector: Float[Tensor, "B d"]  # the volume, having seen the sentences
+    fused_report_vector: Float[Tensor, "B d"]  # the sentences, having seen the volume
+    informed_sentences: Float[Tensor, "B K d"]  # what each sentence asks of the volume
+    aggregate: Float[Tensor, "B d"]  # the volume as put together from its sentences
+    embedded_sentences: Float[Tensor, "B K e"]  # frozen: embedding layer, averaged per sentence
+    identity: Float[Tensor, "B K e"]  # frozen: each sentence embedded on its own
+    filled_visual_tokens: Float[Tensor, "B N d"] | None  # hidden blocks, having seen the report
+    repaired_words: Float[Tensor, "B T d"] | None  # hidden words, having seen the volume
+
+
+class MG3D(nn.Module):
+    """Encoders of both modalities and their fusion.
+
+    Args:
+        encoder: volume -> maps, fine to coarse; see `mg3d.encoders`.
+        text_encoder: frozen; its weights are not part of this module's state.
+        token_grid: size of the encoder's last map, tokens along each axis.
+        dim: fusion width d.
+        fusion_layers: layers of each fusion stack.
+        attention: a key of `mg3d.attention.ATTENTIONS`.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        text_encoder: TextEncoder | CachedTextEncoder,
+        *,
+        token_grid: tuple[int, int, int],
+        dim: int,
+        fusion_layers: int = 2,
+        attention: str = "gated",
+    ):
+        super().__init__()
+        self.encoder = encoder
+        self._text_encoder = (text_encoder,)  # in a tuple: frozen, so neither trained nor saved
+        self.token_grid = token_grid
+        num_tokens = math.prod(token_grid)
+
+        self.volume_projection = nn.Linear(encoder.width, dim)
+        self.text_projection = nn.Linear(text_encoder.width, dim)
+        self.modality = nn.Embedding(2, dim)  # 0: text, 1: volume
+        for layer in (self.volume_projection, self.text_projection, self.modality):
+            nn.init.normal_(layer.weight, std=0.02)
+        for layer in (self.volume_projection, self.text_projection):
+            nn.init.zeros_(layer.bias)
+
+        self.sentence_fusion = Fusion(dim, fusion_layers, attention=attention)
+        self.word_fusion = Fusion(dim, fusion_layers, attention=attention)
+        self.volume_pooler = TokenWeightingPooler(num_tokens, dim)
+        self.report_pooler = SentenceAttentionPool(dim)
+        self.fused_volume_pooler = TokenWeightingPooler(num_tokens, dim)
+        self.fused_report_pooler = SentenceAttentionPool(dim)
+        self.informed = SentenceInformedFeatures(dim)
+        self.word_transform = nn.Sequential(
+            nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim, eps=1e-12)
+        )
+
+    @property
+    def text_encoder(self) -> TextEncoder | CachedTextEncoder:
+        """The frozen text encoder."""
+        return self._text_encoder[0]
+
+    def forward(self, batch: Batch) -> Features:
+        """Encode and fuse; what is hidden in `batch` is filled in, and only that."""
+        visual_tokens = self.volume_tokens(batch.volume)
+        with torch.no_grad():
+            text = self.text_encoder(batch.tokens, batch.padding)
+            identity = self._identity(batch)
+            num_sentences = batch.sentence_padding.shape[1]
+            embedded, _ = mean_by_index(text.embedded, batch.sentence, num_sentences)
+        words = self.word_tokens(text.hidden)
+        sentence_tokens, _ = mean_by_index(words, batch.sentence, num_sentences)
+
+        padding = batch.sentence_padding
+        fused_volume, fused_sentences = self.sentence_fusion(
+            visual_tokens, sentence_tokens, text_padding=padding
+        )
+        volume_vector = self.volume_pooler(visual_tokens)
+        informed, aggregate = self.informed(volume_vector, sentence_tokens, padding)
+
+        filled = repaired = None
+        if batch.voxel_mask is not None:
+            seen = batch.volume.masked_fill(batch.voxel_mask, 0.0)  # 0 is air, -1000 HU
+            filled, _ = self.sentence_fusion(
+                self.volume_tokens(seen), sentence_tokens, text_padding=padding
+            )
+        if batch.hidden_tokens is not None:
+            hidden = self.text_encoder.plain(batch.hidden_tokens, batch.padding).hidden
+            _, read = self.word_fusion(
+                visual_tokens, self.word_tokens(hidden), text_padding=batch.padding
+            )
+            repaired = self.word_transform(read)
+
+        return Features(
+            token_grid=self.token_grid,
+            visual_tokens=visual_tokens,
+            sentence_tokens=sentence_tokens,
+            volume_vector=volume_vector,
+            report_vector=self.report_pooler(sentence_tokens, padding),
+            fused_volume_vector=self.fused_volume_pooler(fused_volume),
+            fused_report_vector=self.fused_report_pooler(fused_sentences, padding),
+            informed_sentences=informed,
+            aggregate=aggregate,
+            embedded_sentences=embedded,
+            identity=identity,
+            filled_visual_tokens=filled,
+            repaired_words=repaired,
+        )
+
+    def volume_tokens(self, volume: Float[Tensor, "B 1 H W D"]) -> Float[Tensor, "B N d"]:
+        """Projected visual tokens of volumes in 0 to 1, with the modality's own offset."""
+        tokens = self.encoder(volume)[-1].flatten(2).mT  # (B, N, C)
+        return self.volume_projection(tokens) + self.modality.weight[1]
+
+    def word_tokens(self, hidden: Float[Tensor, "B T e"]) -> Float[Tensor, "B T d"]:
+        """Projected word tokens, with the modality's own offset."""
+        return self.text_projection(hidden) + self.modality.weight[0]
+
+    def embed_volumes(self, volume: Float[Tensor, "B 1 H W D"]) -> Float[Tensor, "B d"]:
+        """One vector a volume, knowing nothing of any report."""
+        return self.volume_pooler(self.volume_tokens(volume))
+
+    def embed_reports(self, batch: Batch) -> Float[Tensor, "B d"]:
+        """One vector a report, knowing nothing of any volume."""
+        words = self.word_tokens(self.text_encoder(batch.tokens, batch.padding).hidden)
+        sentences, _ = mean_by_index(words, batch.sentence, batch.sentence_padding.shape[1])
+        return self.report_pooler(sentences, batch.sentence_padding)
+
+    def _identity(self, batch: Batch) -> Float[Tensor, "B K e"]:
+        """Frozen identity of every sentence, padded with zeros."""
+        flat: Sequence[str] = [text for report in batch.sentences for text in report]
+        vectors = self.text_encoder.identity(flat).to(batch.volume.device)
+        real = ~batch.sentence_padding
+        padded = vectors.new_zeros(*real.shape, vectors.shape[-1])
+        padded[real] = vectors
+        return padded
+
+
+def build_model(
+    config: PretrainConfig, text_encoder: TextEncoder | CachedTextEncoder | None = None
+) -> MG3D:
+    """The model of a run, with fresh weights drawn from torch's global generator.
+
+    Args:
+        config: the only place where settings are read.
+        text_encoder: one already loaded, so that several models share it and what it remembers.
+
+    Raises:
+        ValueError: if the volume is not divisible by the encoder's stride.
+    """
+    encoder = build_encoder(config.encoder, **config.encoder_settings)
+    if any(size % encoder.stride for size in config.volume_shape):
+        s = encoder.stride
+        raise ValueError(
+            f"volume_shape {config.volume_shape} must be divisible by {s}, the encoder's total "
+            f"stride; the nearest that fits is "
+            f"{tuple(max(s, round(n / s) * s) for n in config.volume_shape)}"
+        )
+    height, width, depth = (size // encoder.stride for size in config.volume_shape)
+    return MG3D(
+        encoder,
+        text_encoder or build_text_encoder(config),
+        token_grid=(height, width, depth),
+        dim=config.dim,
+        fusion_layers=config.fusion_layers,
+        attention=config.attention,
+    )
+
+
+def build_text_encoder(config: PretrainConfig) -> CachedTextEncoder:
+    """The run's frozen text encoder, remembering whole reports up to `text_cache_mb`."""
+    return CachedTextEncoder(
+        load_text_encoder(config.text_encoder), max_bytes=config.text_cache_mb * 2**20
+    )

@@ -1,0 +1,50 @@
+"""The run's table of numbers: one row per step, written as it goes.
+
+Columns: `step`, `seconds` since the start of the run, `learning_rate`, `total`, one column per
+objective (training batch), and `val_<objective>` on held-out patients where it was measured.
+"""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class History:
+    """Rows of numbers, appended to `history.csv` so that a killed run keeps what it had.
+
+    Args:
+        path: of the CSV file, or None to keep the rows in memory only.
+        columns: in order; a row leaves out what it did not measure.
+        keep_up_to: on continuing a run, the last step whose row is kept.
+    """
+
+    def __init__(self, path: Path | None, columns: list[str], keep_up_to: int = 0):
+        self.path = path
+        self.columns = columns
+        self.rows: list[Mapping[str, float | int]] = []
+        if path is not None and keep_up_to and path.exists():
+            with path.open(newline="") as table:
+                for row in csv.DictReader(table):
+                    if int(row["step"]) <= keep_up_to:
+                        self.rows.append({k: float(v) for k, v in row.items() if v})
+        if path is not None:
+            with path.open("w", newline="") as table:
+                writer = csv.DictWriter(table, columns)
+                writer.writeheader()
+                writer.writerows(self._text(row) for row in self.rows)
+
+    def add(self, row: Mapping[str, float | int]) -> None:
+        """Append one row, to memory and to the file."""
+        self.rows.append(row)
+        if self.path is not None:
+            with self.path.open("a", newline="") as table:
+                csv.DictWriter(table, self.columns).writerow(self._text(row))
+
+    def column(self, name: str) -> tuple[list[int], list[float]]:
+        """Steps at which `name` was measured, and its values."""
+        rows = [row for row in self.rows if name in row]
+        return [int(row["step"]) for row in rows], [row[name] for row in rows]
+
+    @staticmethod
+    def _text(row: Mapping[str, float | int]) -> dict[str, float | int]:
+        return {k: int(v) if k == "step" else v for k, v in row.items()}

@@ -1,0 +1,232 @@
+"""Repeat the step: devices, precision, held-out losses, history, stop and continue.
+
+Every random number of step `s` is drawn from `(seed, s)`, so a run that was stopped and continued
+equals one that was not, number for number on a CPU.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from mg3d.config import PretrainConfig, replace, write_config
+from mg3d.data.dataset import VolumeReportDataset, collate
+from mg3d.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from mg3d.training.heldout import held_out_losses
+from mg3d.training.history import History
+from mg3d.training.memory import keep_freed_memory
+from mg3d.training.optimiser import build_optimiser, set_learning_rate
+from mg3d.training.sampler import StepSampler
+from mg3d.training.step import Pretraining, build_pretraining, hide, weigh
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished (or stopped) pre-training run."""
+
+    pretraining: Pretraining
+    config: PretrainConfig  # as it was run
+    history: History
+    train: VolumeReportDataset
+    val: VolumeReportDataset
+    steps: int
+    seconds: float  # of training, over all its parts
+    initial: dict[str, float]  # held-out losses before the first step
+    final: dict[str, float]  # held-out losses after the last step
+
+
+def load_patients(
+    config: PretrainConfig, folder: Path, tokenizer: object
+) -> tuple[VolumeReportDataset, VolumeReportDataset]:
+    """Training and held-out patients of a prepared folder, on the run's grid."""
+    train, val = (
+        VolumeReportDataset(
+            folder,
+            split,
+            tokenizer,
+            max_tokens=config.max_tokens,
+            volume_shape=config.volume_shape,
+        )
+        for split in ("train", "val")
+    )
+    return train, val
+
+
+def pretrain(
+    config: PretrainConfig,
+    data_dir: Path,
+    output_dir: Path,
+    *,
+    pretraining: Pretraining | None = None,
+    resume: bool = False,
+    stop_after: int | None = None,
+    progress: bool | None = None,
+    log: Callable[[str], None] = print,
+) -> Run:
+    """Pre-train on a prepared folder; write config, history and checkpoint to `output_dir`.
+
+    Args:
+        config: settings of the run. A batch larger than the number of patients is made smaller,
+            and `log` says so.
+        data_dir: prepared folder with patients in the splits "train" and "val".
+        output_dir: gets `config.json`, `history.csv` and `checkpoint/`.
+        pretraining: start from this instead of fresh weights.
+        resume: continue from the checkpoint in `output_dir`, if there is one.
+        stop_after: stop (and save) after this many steps in all, as if interrupted.
+        progress: show a progress bar; None: only in a terminal.
+        log: gets one line per thing a reader should know.
+
+    Raises:
+        FileExistsError: if `output_dir` holds a run already and `resume` is False.
+    """
+    from accelerate import Accelerator
+    from tqdm import tqdm
+
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise ValueError("precision 'fp16' needs a GPU; choose 'bf16' or 'no' on a CPU")
+    accelerator = Accelerator(
+        mixed_precision=config.precision, gradient_accumulation_steps=config.accumulation
+    )
+    main = accelerator.is_main_process
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    checkpoint = output_dir / "checkpoint"
+    found = find_checkpoint(checkpoint)
+    if found and not resume:
+        raise FileExistsError(
+            f"{output_dir} holds a run already; continue it with resume=True, or choose another "
+            "output_dir"
+        )
+
+    pretraining = pretraining or build_pretraining(config)
+    text = pretraining.model.text_encoder
+    text.to(accelerator.device)
+    train, val = load_patients(config, Path(data_dir), text.tokenizer)
+    config = _fit_batch(config, len(train.patients), accelerator.num_processes, log)
+    optimiser = build_optimiser(pretraining, config)
+
+    first_step, seconds_before = 0, 0.0
+    initial: dict[str, float] | None = None
+    if found and resume:
+        state = load_checkpoint(found, pretraining, optimiser, config)
+        first_step, seconds_before = state["step"], state["seconds"]
+        initial = json.loads((output_dir / "initial_losses.json").read_text())
+    last_step = min(config.total_steps, stop_after or config.total_steps)
+    sampler = StepSampler(
+        train.volumes_of,
+        config.batch_size,
+        seed=config.seed,
+        first_step=first_step,
+        last_step=last_step,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        parts=config.accumulation,
+    )
+    loader = DataLoader(
+        train, batch_sampler=sampler, collate_fn=collate(text.pad_token), num_workers=config.workers
+    )
+    wrapped, optimiser_ = accelerator.prepare(pretraining, optimiser)
+    weights = config.weights.active()
+
+    def measure() -> dict[str, float]:
+        return held_out_losses(pretraining, val, config, accelerator.device)
+
+    if initial is None:
+        initial = measure()
+    columns = [
+        "step",
+        "seconds",
+        "learning_rate",
+        "total",
+        *weights,
+        *(f"val_{n}" for n in weights),
+    ]
+    history = History(output_dir / "history.csv" if main else None, columns, first_step)
+    if main:
+        write_config(config, output_dir / "config.json")
+        (output_dir / "initial_losses.json").write_text(json.dumps(initial, indent=2))
+        if first_step == 0:
+            history.add({"step": 0, "seconds": 0.0, **_prefixed(initial)})
+
+    def save(step: int, seconds: float) -> None:
+        if main:
+            save_checkpoint(checkpoint, pretraining, optimiser, config, step=step, seconds=seconds)
+
+    start = time.perf_counter()
+    batches = iter(loader)
+    final = initial
+    for step in tqdm(
+        sampler.steps,
+        desc="pre-training",
+        unit="step",
+        disable=not main if progress else (True if progress is False else None),
+    ):
+        rate = set_learning_rate(optimiser, step + 1, config)
+        sums: dict[str, float] = dict.fromkeys(weights, 0.0)
+        for part in range(config.accumulation):
+            generator = torch.Generator().manual_seed(
+                _seed_of(config.seed, step, part, accelerator.process_index)
+            )
+            batch = hide(next(batches), config, text, generator).to(accelerator.device)
+            with accelerator.accumulate(wrapped):
+                with accelerator.autocast():
+                    terms = wrapped(batch)
+                    total = weigh(terms, weights)
+                accelerator.backward(total)
+                if config.clip_gradient and accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_gradient)
+                optimiser_.step()
+                optimiser_.zero_grad()
+            for name, term in terms.items():
+                sums[name] += float(term.detach()) / config.accumulation
+        done = step + 1
+        seconds = seconds_before + time.perf_counter() - start
+        row = {
+            "step": done,
+            "seconds": round(seconds, 3),
+            "learning_rate": rate,
+            "total": sum(weights[name] * value for name, value in sums.items()),
+            **sums,
+        }
+        if done % config.validate_every == 0 or done == last_step:
+            final = measure()
+            row |= _prefixed(final)
+        history.add(row)
+        if done % config.save_every == 0 or done == last_step:
+            save(done, seconds)
+    seconds = seconds_before + time.perf_counter() - start
+    accelerator.wait_for_everyone()
+    return Run(pretraining, config, history, train, val, last_step, seconds, initial, final)
+
+
+def _fit_batch(
+    config: PretrainConfig, num_patients: int, world: int, log: Callable[[str], None]
+) -> PretrainConfig:
+    if config.batch_size <= num_patients:
+        return config
+    unit = world * config.accumulation
+    fitting = num_patients // unit * unit
+    if not fitting:
+        raise ValueError(
+            f"{num_patients} training patients cannot fill {world} processes times "
+            f"{config.accumulation} micro-batches; use fewer of them, or more patients"
+        )
+    log(f"batch_size {config.batch_size} -> {fitting}: there are {num_patients} training patients")
+    return replace(config, batch_size=fitting)
+
+
+def _prefixed(losses: dict[str, float]) -> dict[str, float]:
+    return {f"val_{name}": value for name, value in losses.items()}
+
+
+def _seed_of(*numbers: int) -> int:
+    """One seed from several numbers, without the collisions of adding them up."""
+    import numpy as np
+
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

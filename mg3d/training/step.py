@@ -1,0 +1,109 @@
+"""One pre-training step: encode, compare, add up.
+
+`Pretraining` holds everything that learns (the model and the heads of its objectives) in one
+module, so that one wrapper spreads it over devices and one file saves it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mg3d.config import PretrainConfig
+from mg3d.data.dataset import Batch
+from mg3d.model import MG3D, build_model
+from mg3d.objectives import OBJECTIVES
+from mg3d.text.encoder import CachedTextEncoder, TextEncoder
+
+
+class Pretraining(nn.Module):
+    """A model and what it is asked to do. Every objective's own value, by name, comes out.
+
+    Args:
+        model: encodes and fuses.
+        objectives: name -> module reading Features and Batch.
+    """
+
+    def __init__(self, model: MG3D, objectives: Mapping[str, nn.Module]):
+        super().__init__()
+        self.model = model
+        self.objectives = nn.ModuleDict(objectives)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses by name. SSM is left out of a batch of one patient: it compares patients."""
+        features = self.model(batch)  # two encoder passes: the whole volume and the masked one
+        return {
+            name: objective(features, batch)
+            for name, objective in self.objectives.items()
+            if name != "ssm" or len(batch) > 1
+        }
+
+
+def weigh(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Tensor, ""]:
+    """The weighted total of the losses, METHOD section 7: sum of weight times loss."""
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+def hide(batch: Batch, config: PretrainConfig, text: Any, generator: torch.Generator) -> Batch:
+    """Hide what the active objectives need hidden, and nothing else, so that no pass is wasted.
+
+    Args:
+        batch: whole volumes and reports.
+        config: of the run.
+        text: the frozen text encoder, which knows its special tokens.
+        generator: on the CPU.
+    """
+    active = config.weights.active()
+    return batch.hide(
+        generator,
+        block=config.mask_block,
+        voxel_ratio=config.voxel_mask_ratio,
+        word_ratio=config.word_mask_ratio,
+        mask_token=text.mask_token,
+        vocabulary_size=text.vocabulary_size,
+        special_tokens=text.special_tokens,
+        voxels="mim" in active,
+        words="mlm" in active or "sfr" in active,
+    )
+
+
+def build_pretraining(
+    config: PretrainConfig, text_encoder: TextEncoder | CachedTextEncoder | None = None
+) -> Pretraining:
+    """Everything that learns in a run, with fresh weights that depend on `config.seed` only.
+
+    Args:
+        config: of the run. Objectives of weight 0 are not built.
+        text_encoder: one already loaded, shared between runs.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = build_model(config, text_encoder)
+        settings = _objective_settings(config, model)
+        objectives = {}
+        for position, name in enumerate(OBJECTIVES):
+            if name in config.weights.active():
+                # Own seed: switching one objective off leaves the others' first weights alone.
+                torch.manual_seed(1_000 * (config.seed + 1) + position)
+                objectives[name] = OBJECTIVES[name](**settings[name])
+    return Pretraining(model, objectives)
+
+
+def _objective_settings(config: PretrainConfig, model: MG3D) -> dict[str, dict[str, Any]]:
+    dim, text = config.dim, model.text_encoder
+    contrastive = {"dim": dim, "temperature": config.temperature}
+    return {
+        "mim": {
+            "dim": dim,
+            "token_stride": config.volume_shape[0] // model.token_grid[0],
+            "output_stride": config.mim_output_stride,
+        },
+        "mlm": {"dim": dim, "vocabulary_size": text.vocabulary_size},
+        "sfr": {"dim": dim, "text_dim": text.width},
+        "cml": contrastive,
+        "dfa": contrastive,
+        "ssm": {"dim": dim},
+        "clip": contrastive,
+    }

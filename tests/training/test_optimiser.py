@@ -1,0 +1,45 @@
+import pytest
+import torch
+from torch import nn
+
+from mg3d.config import PRESETS, replace
+from mg3d.training.optimiser import build_optimiser, schedule, set_learning_rate
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"), [(0, 0.0), (5_000, 0.5), (10_000, 1.0), (155_000, 0.5), (300_000, 0.0)]
+)
+def test_the_paper_schedule_by_hand(step, factor):
+    assert schedule(step, warmup_steps=10_000, total_steps=300_000) == pytest.approx(factor)
+
+
+def model():
+    module = nn.Module()
+    module.model = nn.Module()
+    module.model.encoder = nn.Conv3d(1, 2, 3)
+    module.model.head = nn.Linear(4, 4)
+    module.model.frozen = nn.Linear(4, 4).requires_grad_(False)
+    return module
+
+
+def test_heads_learn_faster_than_the_encoder_and_biases_do_not_decay():
+    config = replace(PRESETS["paper"], learning_rate=1.0, warmup_steps=0)
+    module = model()
+    optimiser = build_optimiser(module, config)
+    set_learning_rate(optimiser, 0, config)
+    settings = {
+        id(p): (g["lr"], g["weight_decay"]) for g in optimiser.param_groups for p in g["params"]
+    }
+    assert settings[id(module.model.encoder.weight)] == (1.0, 1e-8)
+    assert settings[id(module.model.encoder.bias)] == (1.0, 0.0)
+    assert settings[id(module.model.head.weight)] == (5.0, 1e-8)
+    assert id(module.model.frozen.weight) not in settings
+
+
+def test_the_paper_uses_plain_adam():
+    assert type(build_optimiser(model(), PRESETS["paper"])) is torch.optim.Adam
+
+
+def test_an_unknown_optimiser_lists_those_there_are():
+    with pytest.raises(ValueError, match="adam, adamw"):
+        build_optimiser(model(), replace(PRESETS["tiny"], optimiser="sgd"))
