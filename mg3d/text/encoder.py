@@ -1,0 +1,241 @@
+"""Frozen text encoders: any BERT-like Hugging Face model, and a small built-in one (no network).
+
+A text encoder is asked for two things: the *states* of a report's tokens (embedding layer and last
+layer), and the *identity* of a sentence, which is the embedding layer averaged over that sentence
+alone and tells SSM which sentences of two patients say the same.
+
+Source: MG-3D (arXiv 2412.05876), text encoder and inter-patient objectives. The identity follows the
+released code: [CLS] and [SEP] belong to the average, positions count from 0.
+"""
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+EMBEDDED = Path(__file__).parent / "embedded"
+
+
+@dataclass(frozen=True)
+class TextStates:
+    """What a frozen encoder makes of tokens; zero at padding."""
+
+    embedded: Float[Tensor, "B T e"]  # embedding layer: token + position + type, normalised
+    hidden: Float[Tensor, "B T e"]  # last layer
+
+
+class TextEncoder(nn.Module):
+    """A text encoder that stays as it is: no gradient, no dropout, whatever `train()` is told.
+
+    Args:
+        model: a Hugging Face encoder with an `embeddings` layer (BERT, RoBERTa, ELECTRA, ...).
+        tokenizer: its fast tokenizer.
+        name: what it is called in messages and settings.
+
+    Raises:
+        ValueError: if the model has no embedding layer of its own width.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Any, name: str):
+        super().__init__()
+        self.model = model.requires_grad_(False).eval()
+        self.tokenizer = tokenizer
+        self.name = name
+        config: Any = model.config
+        self.width = int(config.hidden_size)
+        self.vocabulary_size = int(config.vocab_size)
+        self.mask_token = int(tokenizer.mask_token_id)
+        self.pad_token = int(tokenizer.pad_token_id)
+        self.special_tokens: tuple[int, ...] = tuple(sorted(set(tokenizer.all_special_ids)))
+        # RoBERTa-like models count positions from behind the padding token.
+        offset = int(getattr(getattr(model, "embeddings", None), "padding_idx", None) or -1) + 1
+        self.max_tokens = int(config.max_position_embeddings) - offset
+        if not hasattr(model, "embeddings") or self._embed(
+            torch.tensor([[self.mask_token]])
+        ).shape[-1:] != (self.width,):
+            raise ValueError(
+                f"text encoder {name} needs a layer `embeddings` of its own width {self.width}, but "
+                f"{type(model).__name__} has none; use a BERT- or RoBERTa-like model"
+            )
+
+    @property
+    def plain(self) -> "TextEncoder":
+        """The encoder without a memory: for input that never comes twice, as masked reports."""
+        return self
+
+    def train(self, mode: bool = True) -> "TextEncoder":
+        """Stay in evaluation mode: a frozen encoder has nothing to train."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, tokens: Int[Tensor, "B T"], padding: Bool[Tensor, "B T"]) -> TextStates:
+        """Read a batch of reports.
+
+        Args:
+            tokens: as `tokenize_report` gives them, padded with `pad_token`.
+            padding: True where a token is padding; it changes nothing in the others.
+
+        Raises:
+            ValueError: if there are more tokens than the encoder has positions for.
+        """
+        if tokens.shape[1] > self.max_tokens:
+            raise ValueError(
+                f"text encoder {self.name} reads at most {self.max_tokens} tokens, got "
+                f"{tokens.shape[1]}; tokenise with max_tokens={self.max_tokens} or less"
+            )
+        hidden = self.model(input_ids=tokens, attention_mask=(~padding).long()).last_hidden_state
+        hidden = hidden.masked_fill(padding.unsqueeze(-1), 0)
+        return TextStates(embedded=self.embed(tokens, padding), hidden=hidden)
+
+    @torch.no_grad()
+    def embed(
+        self, tokens: Int[Tensor, "B T"], padding: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B T e"]:
+        """The embedding layer alone: `TextStates.embedded` without the cost of the layers above."""
+        return self._embed(tokens).masked_fill(padding.unsqueeze(-1), 0)
+
+    @torch.no_grad()
+    def identity(self, sentences: Sequence[str]) -> Float[Tensor, "S e"]:
+        """What each sentence says, by its words alone: frozen, the same in any report."""
+        rows = [self._sentence_identity(sentence) for sentence in sentences]
+        return torch.stack(rows) if rows else torch.zeros(0, self.width, device=self._device)
+
+    def _sentence_identity(self, sentence: str) -> Float[Tensor, " e"]:
+        encoded = self.tokenizer(sentence, truncation=True, max_length=self.max_tokens)
+        tokens = torch.tensor([encoded["input_ids"]], device=self._device)
+        return self._embed(tokens)[0].float().mean(dim=0)
+
+    def _embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T e"]:
+        return self.model.embeddings(input_ids=tokens)  # type: ignore[operator, union-attr]
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+class CachedTextEncoder(nn.Module):
+    """A text encoder that remembers what it has read: a frozen one says the same again.
+
+    Each new report is read alone, so that its states do not depend, not even in their last bit, on
+    the batch it first came in: a resumed run sees the same numbers.
+
+    Args:
+        encoder: the encoder asked for what is not remembered.
+        max_bytes: of remembered states; beyond it the longest unused are forgotten.
+    """
+
+    def __init__(self, encoder: TextEncoder, max_bytes: int = 1 << 30):
+        super().__init__()
+        self.encoder = encoder
+        self.max_bytes = max_bytes
+        self.used_bytes = 0
+        self._memory: OrderedDict[bytes | str, Tensor] = OrderedDict()
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else (`width`, `tokenizer`, ...) is the encoder's own."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("encoder"), name)
+
+    @property
+    def plain(self) -> TextEncoder:
+        """The encoder without a memory: for input that never comes twice, as masked reports."""
+        return self.encoder
+
+    def forward(self, tokens: Int[Tensor, "B T"], padding: Bool[Tensor, "B T"]) -> TextStates:
+        """As `TextEncoder.forward`."""
+        hidden = tokens.new_zeros(*tokens.shape, self.encoder.width, dtype=torch.float32)
+        for row, outside in enumerate(padding):
+            report = tokens[row][~outside]
+            key = report.cpu().numpy().tobytes()
+            hidden[row, ~outside] = self._recall(key, lambda r=report: self._read(r))  # type: ignore[misc]
+        return TextStates(embedded=self.encoder.embed(tokens, padding), hidden=hidden)
+
+    def identity(self, sentences: Sequence[str]) -> Float[Tensor, "S e"]:
+        """As `TextEncoder.identity`."""
+        if not sentences:
+            return self.encoder.identity(sentences)
+        return torch.stack(
+            [self._recall(s, lambda s=s: self.encoder.identity([s])[0]) for s in sentences]  # type: ignore[misc]
+        )
+
+    def _read(self, report: Int[Tensor, " T"]) -> Float[Tensor, "T e"]:
+        tokens = report.unsqueeze(0)
+        return self.encoder(tokens, torch.zeros_like(tokens, dtype=torch.bool)).hidden[0].float()
+
+    def _recall(self, key: bytes | str, read: Callable[[], Tensor]) -> Tensor:
+        if key in self._memory:
+            self._memory.move_to_end(key)
+        else:
+            self._memory[key] = states = read()
+            self.used_bytes += states.nbytes
+            while self.used_bytes > self.max_bytes and len(self._memory) > 1:
+                _, forgotten = self._memory.popitem(last=False)
+                self.used_bytes -= forgotten.nbytes
+        return self._memory[key].to(self.encoder._device)
+
+
+def load_text_encoder(name_or_path: str | Path = "embedded") -> TextEncoder:
+    """Load a frozen text encoder.
+
+    Args:
+        name_or_path: "embedded" for the built-in one; a folder with config.json, weights and
+            tokenizer in Hugging Face format (nothing is fetched); or a model name of the hub, which
+            is fetched unless the local hub cache has it.
+
+    Raises:
+        FileNotFoundError: if files are missing, with what to put where.
+        ValueError: if the weights do not fill the model.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = EMBEDDED if str(name_or_path) == "embedded" else Path(name_or_path).expanduser()
+    local = folder.is_dir()
+    source = str(folder) if local else str(name_or_path)
+    try:
+        with _quiet_loading(), torch.random.fork_rng(devices=[]):  # an unused pooler draws numbers
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+            model, found = AutoModel.from_pretrained(
+                source, local_files_only=local, dtype=torch.float32, output_loading_info=True
+            )
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"text encoder {name_or_path} needs config.json, model.safetensors (or "
+            "pytorch_model.bin) and a tokenizer (tokenizer.json or vocab.txt) in one folder, which "
+            f"cannot be loaded: {str(error).splitlines()[0]}; download the model once "
+            "(`hf download NAME --local-dir FOLDER`) and give that folder, or use 'embedded'"
+        ) from error
+    missing = sorted(key for key in found["missing_keys"] if "pooler." not in key)
+    if missing or found["mismatched_keys"]:
+        raise ValueError(
+            f"the weights of text encoder {name_or_path} must fill {type(model).__name__}, but "
+            f"{len(missing)} tensors are missing (first {missing[:1]}) and "
+            f"{len(found['mismatched_keys'])} have another shape; check that config.json belongs "
+            "to the weights"
+        )
+    if hasattr(model, "pooler"):
+        model.pooler = None  # never asked for, and random where the weights have none
+    return TextEncoder(model, tokenizer, name=str(name_or_path))
+
+
+@contextlib.contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Loading a masked language model without its head is meant: no report, no progress bar."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,129 @@
+import csv
+import json
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mg3d.text.report import clean_text, report_sentences, split_sentences
+
+
+@pytest.mark.parametrize(
+    "text, sentences",
+    [
+        ("Heart is big. Lungs are clear.", ["Heart is big.", "Lungs are clear."]),
+        ("A nodule of 1.5 cm. No mass.", ["A nodule of 1.5 cm.", "No mass."]),
+        ("CT of 02.02.2018. No mass.", ["CT of 02.02.2018.", "No mass."]),
+        ("Left effusion.heart size is normal.", ["Left effusion.", "heart size is normal."]),
+        ("Node of 5 mm.No mass.", ["Node of 5 mm.", "No mass."]),
+        ("Cysts, e.g. in the liver, approx. 5 mm.", ["Cysts, e.g. in the liver, approx. 5 mm."]),
+        ("Dr. Who, image no. 3. The end", ["Dr. Who, image no. 3.", "The end"]),
+        ("Is there a node? No. ", ["Is there a node?", "No."]),
+        ("Given i.v. contrast. Lung ca. No node.", ["Given i.v. contrast.", "Lung ca.", "No node."]),
+        ("Stable (cyst? or fat). Next", ["Stable (cyst? or fat).", "Next"]),
+        ("Wait... And then.", ["Wait...", "And then."]),
+        ("In segment 6. Both kidneys", ["In segment 6.", "Both kidneys"]),
+        ('" One node. " Two nodes " Three ', ["One node.", "Two nodes", "Three"]),
+        ('In both lungs." Small node."  Hernia', ["In both lungs.", "Small node.", "Hernia"]),
+        ('The "tree in bud" sign.', ["The tree in bud sign."]),
+        ("“One node” is seen.", ["One node is seen."]),
+        ("1. Node.\n2. Effusion.\n3) No mass", ["Node.", "Effusion.", "No mass"]),
+        ("1. Node. 2. Effusion.", ["Node.", "Effusion."]),
+        ("• Node • Effusion", ["Node", "Effusion"]),
+        ("- a node\n- an effusion", ["a node", "an effusion"]),
+        ("Broken in\nthe middle. Next", ["Broken in the middle.", "Next"]),
+        ("No full stop\r\n\r\nNext", ["No full stop", "Next"]),
+        ("Tab\tand\u00a0blank, zero\u200bwidth\ufeff.", ["Tab and blank, zerowidth."]),
+        ("Size 8×9 mm。Next。", ["Size 8x9 mm.", "Next."]),
+        ("No\x00de.", ["Node."]),
+        (". . - . \" ''", []),
+    ],
+)
+def test_sentences_are_found_where_a_reader_finds_them(text, sentences):
+    assert split_sentences(text) == sentences
+
+
+@pytest.mark.parametrize(
+    "nothing", [None, float("nan"), "", "  ", "Not given.", "NOT GIVEN", "nan", "-", ".", "n/a", '"']
+)
+def test_what_stands_for_a_missing_text_is_nothing(nothing):
+    assert clean_text(nothing) == ""
+    assert split_sentences(nothing) == []
+
+
+def test_a_report_is_findings_then_impression_in_lower_case():
+    assert report_sentences("Lungs Clear. OK.", "Normal") == ["lungs clear.", "ok.", "normal"]
+    assert report_sentences("Not given.", "Normal.") == ["normal."]
+
+
+@given(st.text(alphabet='ab1 .,?"()•\n-\u200bX', max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_cleaning_twice_changes_nothing_and_no_letter_is_lost(text):
+    cleaned = clean_text(text)
+    assert clean_text(cleaned) == cleaned
+    letters = [c for c in text if c in "abX"]
+    assert [c for sentence in split_sentences(text) for c in sentence if c in "abX"] == letters
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["word " * 200_000, "x" * 500_000, ". " * 300_000, "no node. " * 100_000, '" ' * 300_000,
+     "(a. " * 100_000, "1. " * 200_000, "\n" * 500_000, "a.b" * 200_000, " " * 500_000 + "x"],
+    ids=["no stop", "one word", "stops", "short", "quotes", "open", "numbers", "lines", "dots",
+         "blanks"],
+)  # fmt: skip
+def test_very_long_texts_take_linear_time(text):
+    start = time.process_time()
+    split_sentences(text)
+    assert time.process_time() - start < 5  # quadratic time would take hours
+
+
+def read(path):
+    csv.field_size_limit(10**8)
+    with path.open(newline="", encoding="utf-8-sig") as table:
+        return list(csv.DictReader(table))
+
+
+def columns(path):
+    return [report_sentences(row["Findings_EN"], row["Impressions_EN"]) for row in read(path)]
+
+
+@pytest.mark.parametrize("name", ["ok_bom_crlf", "ok_quote_all", "ok_columns_reordered"])
+def test_a_table_saved_in_another_way_has_the_same_sentences(shared_data, name):
+    folder = shared_data / "broken" / "reports"
+    assert columns(folder / f"{name}.csv") == columns(folder / "ok_reports.csv")
+
+
+def test_newlines_and_quotes_inside_fields_keep_the_sentences(shared_data):
+    folder = shared_data / "broken" / "reports"
+    plain = columns(folder / "ok_reports.csv")
+    odd = columns(folder / "ok_quotes_newlines.csv")
+    different = [n for n, (a, b) in enumerate(zip(plain, odd, strict=True)) if a != b]
+    assert different == [1]  # where words in quotation marks were put before the first sentence
+    assert len(plain[1]) == len(odd[1])
+
+
+def test_missing_texts_of_a_table_leave_no_sentence(shared_data):
+    rows = columns(shared_data / "broken" / "reports" / "empty_findings.csv")
+    assert [n for n, sentences in enumerate(rows) if not sentences] == [1, 2]
+    assert not any(s.strip(" .") in ("nan", "not given") for row in rows for s in row)
+
+
+def test_monstrous_real_rows_are_split_in_seconds(shared_data):
+    start = time.process_time()
+    rows = columns(shared_data / "broken" / "reports" / "very_long.csv")
+    assert time.process_time() - start < 5
+    assert all(sentence.strip() for row in rows for sentence in row)
+
+
+def test_real_reports_split_into_sentences_of_plausible_length(shared_data):
+    reports = shared_data / "reports"
+    texts = [r["report_text"] for r in read(reports / "ctrate_text_classifier" / "train.csv")]
+    chest = json.loads((reports / "ctrg_chest/chest_ctrg_nitfy_ori_split.json").read_text())
+    texts += [record["report"] + " " + record["result"] for record in chest["train"]]
+    lengths = [len(s.split()) for text in texts for s in split_sentences(text)]
+    few_words = sum(length < 2 for length in lengths)
+    assert 8 < sum(lengths) / len(lengths) < 16, f"{len(lengths)} sentences"
+    assert few_words < 0.02 * len(lengths), f"{few_words} of {len(lengths)} have one word"
+    assert max(lengths) < 250
