@@ -1,0 +1,6 @@
+"""Parity tests import the generator and the reader of cases that lie beside them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
