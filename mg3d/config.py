@@ -16,6 +16,7 @@ __all__ = [
     "PRESETS",
     "LossWeights",
     "PretrainConfig",
+    "choose_objectives",
     "find_preset",
     "read_config",
     "replace",
@@ -207,6 +208,27 @@ def find_preset(name: str) -> PretrainConfig:
     if name not in PRESETS:
         raise ValueError(f"preset is one of {', '.join(PRESETS)}; got '{name}'")
     return PRESETS[name]
+
+
+def choose_objectives(weights: LossWeights, choice: str) -> LossWeights:
+    """The ablation a reader asks for in words.
+
+    Args:
+        weights: of the preset.
+        choice: "all" (the preset's), "only clip ssm" or "without mim".
+
+    Raises:
+        ValueError: if it is none of these, or names an objective that does not exist.
+    """
+    how, *names = choice.split()
+    if how == "all" and not names:
+        return weights
+    if how not in ("only", "without") or not names:
+        raise ValueError(
+            f"objectives is 'all', 'only NAME ...' or 'without NAME ...', got '{choice}'; "
+            f"names are {', '.join(LossWeights.names())}"
+        )
+    return weights.only(*names) if how == "only" else weights.without(*names)
 
 
 def write_config(config: PretrainConfig, path: Path) -> None:

@@ -4,6 +4,7 @@ from mg3d.config import (
     PRESETS,
     LossWeights,
     PretrainConfig,
+    choose_objectives,
     find_preset,
     read_config,
     replace,
@@ -66,3 +67,13 @@ def test_a_setting_of_another_version_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"learning_rte": 1}')
     with pytest.raises(ValueError, match="learning_rte"):
         read_config(tmp_path / "config.json")
+
+
+def test_an_ablation_is_one_parameter():
+    weights = PRESETS["tiny"].weights
+    assert choose_objectives(weights, "all") == weights
+    assert choose_objectives(weights, "only mim") == weights.only("mim")
+    assert choose_objectives(weights, "without clip ssm") == weights.without("clip", "ssm")
+    for wrong in ("clip", "only", "without itm", "all mim"):
+        with pytest.raises(ValueError, match="mim, mlm"):
+            choose_objectives(weights, wrong)

@@ -155,9 +155,10 @@ class VolumeReportDataset(Dataset[Patient]):
         ]
         wordless = [r for r, report in enumerate(self.reports) if not report.sentences]
         if wordless:
+            first = self.rows["volume_id"][wordless[0]]
             raise ValueError(
                 f"{len(wordless)} of {len(self.rows)} reports of split '{split}' have no text, "
-                f"first {self.rows["volume_id"][wordless[0]]}; prepare again: the importer "
+                f"first {first}; prepare the data again: the importer "
                 "refuses them by name"
             )
 

@@ -27,9 +27,9 @@ def zero_shot_scores(
     """
     columns = []
     for finding in CT_RATE_FINDINGS:
-        prompts = PROMPTS[finding]
-        stated = embed_sentences(model, head, list(prompts.positive))
-        denied = embed_sentences(model, head, list(prompts.negative))
+        assertions, denials = PROMPTS[finding]
+        stated = embed_sentences(model, head, list(assertions))
+        denied = embed_sentences(model, head, list(denials))
         columns.append((volumes @ stated.T).mean(1) - (volumes @ denied.T).mean(1))
     return np.stack(columns, axis=1)
 

@@ -1,0 +1,129 @@
+"""Which objectives teach the encoder? Every combination under the same trainer, on the phantom.
+
+`python -m benchmarks.ablation --data DIR` trains each configuration with several seeds and prints
+one JSON line a run. The table in the notebook `03_pretrain` and in the README is made from them:
+`python -m benchmarks.ablation --table RUNS.jsonl` writes it as CSV.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mg3d.config import LossWeights, PretrainConfig, find_preset, replace
+
+PAPER = ("mim", "mlm", "sfr", "cml", "dfa", "ssm")
+
+
+def configurations(preset: LossWeights) -> dict[str, LossWeights]:
+    """Every row of the table: name -> weights."""
+    rows = {"six + clip": preset, "the paper's six": preset.without("clip")}
+    rows |= {f"six + clip, without {name}": preset.without(name) for name in PAPER}
+    rows |= {f"six, without {name}": preset.without("clip", name) for name in PAPER}
+    rows |= {f"only {name}": preset.only(name) for name in (*PAPER, "clip")}
+    return rows
+
+
+def run_one(data: Path, name: str, config: PretrainConfig) -> dict[str, object]:
+    """Train and score one configuration with one seed."""
+    from mg3d.evaluation.pretrained import evaluate, summarise
+    from mg3d.training.loop import pretrain
+    from mg3d.training.step import build_pretraining
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = pretrain(config, data, Path(folder), progress=False, log=lambda _: None)
+    untrained = build_pretraining(config, run.pretraining.model.text_encoder)
+    before = evaluate(untrained, run.train, run.val, seed=config.seed)
+    after = evaluate(run.pretraining, run.train, run.val, seed=config.seed)
+    scores = summarise(after, before, seed=config.seed)
+    return {
+        "configuration": name,
+        "seed": config.seed,
+        "steps": run.steps,
+        "patients": len(run.train.patients),
+        "seconds": round(run.seconds, 1),
+        "val_losses": run.final,
+        **{key: value for key, value in scores.items() if "per_finding" not in key},
+    }
+
+
+def jobs(arguments: argparse.Namespace) -> Iterator[list[str]]:
+    """Command lines, one a run; the seeds outermost, so that a stopped table is whole for some."""
+    rows = configurations(find_preset(arguments.preset).weights)
+    for seed in arguments.seeds:
+        for name in rows:
+            if not arguments.only or any(part in name for part in arguments.only):
+                yield [
+                    *(sys.executable, "-m", "benchmarks.ablation", "--data", str(arguments.data)),
+                    *("--preset", arguments.preset, "--steps", str(arguments.steps)),
+                    *("--seeds", str(seed), "--one", name),
+                ]
+
+
+def write_table(lines: Path, table: Path) -> None:
+    """Mean over seeds of every score, with the mean of the per-seed intervals over patients."""
+    import pandas as pd
+
+    runs = pd.DataFrame([json.loads(line) for line in lines.read_text().splitlines()])
+    rows = []
+    for name, group in runs.groupby("configuration", sort=False):
+        row = {"configuration": name, "seeds": len(group), "steps": int(group["steps"].max())}
+        row["patients"] = int(group["patients"].max())
+        row["seconds"] = round(group["seconds"].mean(), 1)
+        for score in (
+            "probe_macro_auroc",
+            "probe_gain",
+            "retrieval_aligned_recall_at_5",
+            "retrieval_aligned_recall_at_5_untrained",
+        ):
+            row[score] = round(group[score].mean(), 4)
+            bounds = pd.DataFrame(group[f"{score}_interval"].tolist()).mean()
+            row[f"{score}_low"], row[f"{score}_high"] = (round(b, 4) for b in bounds)
+        row["probe_macro_auroc_untrained"] = round(group["probe_macro_auroc_untrained"].mean(), 4)
+        rows.append(row)
+    pd.DataFrame(rows).to_csv(table, index=False)
+
+
+def main() -> None:
+    """Read the command line; see the module's first lines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="prepared folder")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--steps", type=int, default=0, help="0: the preset's")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", help="configurations whose name holds one of these")
+    parser.add_argument("--parallel", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--table", type=Path, help="make a CSV from a file of JSON lines")
+    arguments = parser.parse_args()
+    if arguments.table:
+        write_table(arguments.table, arguments.table.with_suffix(".csv"))
+        return
+    if arguments.one:
+        preset = find_preset(arguments.preset)
+        config = replace(
+            preset,
+            weights=configurations(preset.weights)[arguments.one],
+            seed=arguments.seeds[0],
+            total_steps=arguments.steps or preset.total_steps,
+            save_every=10**9,
+            validate_every=10**9,
+        )
+        print(json.dumps(run_one(arguments.data, arguments.one, config)), flush=True)
+        return
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} if arguments.parallel > 1 else None
+    with ThreadPoolExecutor(arguments.parallel) as pool:
+        for done in pool.map(
+            lambda job: subprocess.run(job, env=environment, stdout=subprocess.PIPE, check=True),
+            jobs(arguments),
+        ):
+            print(done.stdout.decode().strip().splitlines()[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()

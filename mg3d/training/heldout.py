@@ -1,0 +1,69 @@
+"""Losses on held-out patients, always with the same hidden blocks and words.
+
+The masks depend on nothing but the batch's position, so that two models, or one model at two times,
+are asked the very same questions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch.utils.data import DataLoader
+
+from mg3d.config import PretrainConfig
+from mg3d.data.dataset import Batch, VolumeReportDataset, collate
+from mg3d.training.step import Pretraining, hide
+
+
+def held_out_batches(
+    dataset: VolumeReportDataset, config: PretrainConfig, text: object, device: torch.device | str
+) -> Iterator[Batch]:
+    """Every held-out patient once, with the parts hidden that the objectives need hidden.
+
+    Contrastive losses depend on the batch size, so a last batch that is not full is left out too,
+    unless it is the only one.
+    """
+    order = dataset.first_volumes
+    size = min(config.batch_size, len(order))
+    whole = range(0, len(order) - size + 1, size)
+    loader = DataLoader(
+        dataset,
+        batch_sampler=[order[start : start + size] for start in whole],
+        collate_fn=collate(text.pad_token),
+        num_workers=0,
+    )
+    for position, batch in enumerate(loader):
+        generator = torch.Generator().manual_seed(position)
+        yield hide(batch, config, text, generator).to(device)
+
+
+@torch.no_grad()
+def held_out_losses(
+    pretraining: Pretraining,
+    dataset: VolumeReportDataset,
+    config: PretrainConfig,
+    device: torch.device | str,
+    *,
+    other_volume: bool = False,
+) -> dict[str, float]:
+    """Every objective's loss on held-out patients, mean over batches.
+
+    Args:
+        pretraining: the model and its objectives.
+        dataset: held-out patients.
+        config: of the run.
+        device: where the model is.
+        other_volume: give every report another patient's volume, to see whether volumes matter.
+    """
+    was_training = pretraining.training
+    pretraining.eval()
+    sums: dict[str, float] = {}
+    count = 0
+    text = pretraining.model.text_encoder
+    for batch in held_out_batches(dataset, config, text, device):
+        shown = replace(batch, volume=batch.volume.roll(1, 0)) if other_volume else batch
+        for name, loss in pretraining(shown).items():
+            sums[name] = sums.get(name, 0.0) + float(loss)
+        count += 1
+    pretraining.train(was_training)
+    return {name: total / count for name, total in sums.items()}
