@@ -1,0 +1,94 @@
+"""Similarity matrices: sentences with their patients marked, reports against volumes."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+
+from mg3d.viz.style import (
+    FAINT,
+    GREEN,
+    INK,
+    ORANGE,
+    SIGNED,
+    Array,
+    caption,
+    figure_function,
+    to_numpy,
+)
+
+
+@figure_function
+def show_similarities(
+    matrices: Mapping[str, Float[Array, "S S"]], patient: Int[Array, " S"], *, title: str = ""
+) -> Figure:
+    """Draw sentence-by-sentence matrices side by side, on one colour scale from -1 to 1.
+
+    Args:
+        matrices: panel title -> cosines.
+        patient: of each sentence; lines are drawn where the patient changes.
+        title: what to see.
+    """
+    owner = to_numpy(patient)
+    starts = np.flatnonzero(np.diff(owner, prepend=owner[0] - 1))
+    middles = (starts + np.append(starts[1:], len(owner)) - 1) / 2
+    fig, row = plt.subplots(
+        1, len(matrices), figsize=(3.6 * len(matrices) + 0.9, 3.9), sharey=True, squeeze=False
+    )
+    for axes, (name, matrix) in zip(row[0], matrices.items(), strict=True):
+        image = axes.imshow(to_numpy(matrix), vmin=-1, vmax=1, cmap=SIGNED, interpolation="nearest")
+        axes.set(title=name, xlabel="sentences of patient")
+        axes.set_xticks(middles, owner[starts])
+        axes.set_yticks(middles, owner[starts])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        for border in starts[1:] - 0.5:
+            axes.axhline(border, color=INK, linewidth=0.8)
+            axes.axvline(border, color=INK, linewidth=0.8)
+    row[0, 0].set_ylabel("sentences of patient")
+    fig.colorbar(image, ax=row, label="cosine similarity", shrink=0.85)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left")
+    caption(fig, f"{len(owner)} sentences of {len(starts)} patients")
+    return fig
+
+
+@figure_function
+def show_similarity_matrix(
+    similarity: Float[Array, "R V"], *, title: str = "", k: int = 5, note: str = ""
+) -> Figure:
+    """Draw reports against volumes; entry (i, i) is a patient's own pair.
+
+    A ring marks each report's own volume, green if it is among the `k` most similar ones.
+
+    Args:
+        similarity: cosine of report (row) and volume (column).
+        title: what to see.
+        k: how many volumes a search returns.
+        note: more small print, for example whose reports these are.
+    """
+    values = to_numpy(similarity)
+    num_reports, num_volumes = values.shape
+    own = np.arange(min(values.shape))
+    rank = (values[own] > values[own, own][:, None]).sum(1)
+    found = rank < k
+    limit = max(float(np.abs(values).max()), 1e-6)
+    fig, axes = plt.subplots(figsize=(5.6, 5.0 * min(1.2, max(0.5, num_reports / num_volumes))))
+    image = axes.imshow(values, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
+    size = min(60.0, (190.0 / max(values.shape)) ** 2)
+    for hit, color in ((found, GREEN), (~found, ORANGE)):
+        axes.scatter(
+            own[hit], own[hit], s=size, facecolors="none", edgecolors=color, linewidths=1.2
+        )
+    axes.set(xlabel="volume of patient", ylabel="report of patient", title=title)
+    axes.spines[:].set_color(FAINT)
+    fig.colorbar(image, ax=axes, label="cosine similarity", shrink=0.85)
+    caption(
+        fig,
+        f"{num_reports} reports, {num_volumes} volumes · rings: the report's own volume, "
+        f"green if among the first {k}: {found.sum()} of {len(own)}, "
+        f"by chance {min(1.0, k / num_volumes) * len(own):.1f}" + (f" · {note}" if note else ""),
+    )
+    return fig
