@@ -13,8 +13,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the network
 
 from jaxtyping import install_import_hook
 
-# Every shape written in a signature of mg3d is checked while the tests run, and only then. The tower
-# lets an int stand where a float is asked for, as type checkers do.
+# Every shape written in a signature of mg3d is checked while the tests run, and only then.
+# The tower lets an int stand where a float is asked for, as type checkers do.
 install_import_hook("mg3d", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 REPOSITORY = Path(__file__).parents[1]
