@@ -23,6 +23,7 @@ from mg3d.viz.style import (
 
 Table: TypeAlias = Any  # whatever pandas.DataFrame takes: a frame, columns by name, rows
 
+DASHES = (0, (4, 2))
 LONG_NAMES = {
     "clip": "CLIP · report and volume",
     "cml": "CML · alone and informed",
@@ -77,7 +78,7 @@ def show_losses(
         held = table[["step", f"val_{name}"]].dropna()
         axes.plot(held["step"], held[f"val_{name}"], "o-", color=INK, markersize=3, linewidth=1.4)
         if name in trivial and math.isfinite(trivial[name]):
-            axes.axhline(trivial[name], color=ORANGE, linestyle=(0, (4, 2)), linewidth=1.3)
+            axes.axhline(trivial[name], color=ORANGE, linestyle=DASHES, linewidth=1.3)
         axes.set_title(LONG_NAMES.get(name, name), fontsize=8.5)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.grid(axis="y")
@@ -91,7 +92,7 @@ def show_losses(
     handles = [
         plt.Line2D([], [], color=SKY, label="training batch, and its running mean"),
         plt.Line2D([], [], color=INK, marker="o", markersize=3, label="held-out patients"),
-        plt.Line2D([], [], color=ORANGE, linestyle=(0, (4, 2)), label="trivial"),
+        plt.Line2D([], [], color=ORANGE, linestyle=DASHES, label="trivial"),
     ]
     fig.legend(handles=handles if trivial else handles[:2], loc="outside lower right", ncols=3)
     if title:
@@ -125,17 +126,7 @@ def show_scores(
     order = list(dict.fromkeys(data["finding"]))
     order.sort(key=lambda finding: (finding != "macro", -np.nan_to_num(last.get(finding, -1.0))))
     fig, axes = plt.subplots(figsize=(7.2, 0.27 * len(order) + 1.3))
-    axes.axvline(chance, color=QUIET, linewidth=1, linestyle=(0, (4, 2)))
-    axes.annotate(
-        "chance",
-        (chance, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        color=QUIET,
-        fontsize=7.5,
-    )
+    _mark_chance(axes, chance)
     for i, model in enumerate(models):
         rows = data[data["model"] == model].set_index("finding").reindex(order)
         places = np.arange(len(order)) + (i - (len(models) - 1) / 2) * 0.22
@@ -145,7 +136,8 @@ def show_scores(
         order[0] = "mean of all findings"
     _name_rows(axes, order, label)
     fig.legend(loc="outside upper right", ncols=len(models))
-    axes.set_title(title)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left")
     if note:
         caption(fig, note)
     return fig
@@ -191,8 +183,9 @@ def show_ablation(table: Table, *, title: str = "", note: str = "") -> Figure:
     for axes, score in zip(panels[0], scores, strict=True):
         part = data[data["score"] == score]
         if "chance" in part and part["chance"].notna().any():
-            axes.axvline(part["chance"].dropna().iloc[0], color=QUIET, linestyle=(0, (4, 2)), lw=1)
-        heights = np.array([places[key] for key in zip(part["group"], part["configuration"])])  # noqa: B905
+            _mark_chance(axes, part["chance"].dropna().iloc[0])
+        keys = zip(part["group"], part["configuration"], strict=True)
+        heights = np.array([places[key] for key in keys])
         plain = (part["configuration"] == "untrained").to_numpy()
         _dots(axes, part[~plain], heights[~plain], BLUE, None)
         _dots(axes, part[plain], heights[plain], QUIET, None)
@@ -221,6 +214,20 @@ def show_ablation(table: Table, *, title: str = "", note: str = "") -> Figure:
     if note:
         caption(fig, note)
     return fig
+
+
+def _mark_chance(axes: Axes, chance: float) -> None:
+    axes.axvline(chance, color=QUIET, linewidth=1, linestyle=DASHES)
+    axes.annotate(
+        "chance",
+        (chance, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        color=QUIET,
+        fontsize=7.5,
+    )
 
 
 def _dots(axes: Axes, rows: Any, heights: np.ndarray, color: str, label: str | None) -> None:

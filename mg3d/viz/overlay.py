@@ -7,7 +7,6 @@ scale: the same volume, asked by a report that is not about it.
 import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Bool, Float, Num
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -26,6 +25,7 @@ from mg3d.viz.style import (
 )
 
 VEIL = 0.6  # how much of the volume the map covers
+DIM = 2.0  # the volume below a map is darkened, or white bone would wash the map's colours out
 
 
 def tokens_to_voxels(
@@ -92,7 +92,7 @@ def show_attention(
     """
     hu, region = to_hu(voxels, unit_hu), None if mask is None else to_numpy(mask)
     maps = [to_numpy(m) for m in (attention, control) if m is not None]
-    low, high = limits or (min(m.min() for m in maps), max(m.max() for m in maps))
+    low, high = limits or (float(np.min(maps)), float(np.max(maps)))
     window, words = find_window(window_hu)
     fine = [tokens_to_voxels(m, hu.shape, smooth=smooth) for m in maps]
 
@@ -102,16 +102,18 @@ def show_attention(
     fig, grid = plt.subplots(
         len(hung),
         1 + len(maps),
-        figsize=(3.0 * (1 + len(maps)) + 0.9, sum(e[3] for e in extents) * inches + 1.2),
+        figsize=(3.0 * (1 + len(maps)) + 0.9, sum(e[3] for e in extents) * inches + 0.9),
         height_ratios=[extent[3] for extent in extents],
         squeeze=False,
     )
     for row, plane, extent in zip(grid, hung, extents, strict=True):
         index = best_index(region, plane, hu.shape) if at is None else at[plane.cut]
         for column, axes in enumerate(row):
-            hang(axes, cut(hu, plane, index), extent, window)
+            ends = (window[0], window[0] + DIM * (window[1] - window[0])) if column else window
+            hang(axes, cut(hu, plane, index), extent, ends).axes.set_anchor("W")
             if column:
-                _veil(axes, cut(fine[column - 1], plane, index), extent, (low, high), smooth)
+                picture = cut(fine[column - 1], plane, index)
+                hang(axes, picture, extent, (low, high), ONE_WAY, alpha=VEIL, smooth=smooth)
             if region is not None:
                 outline(axes, cut(region, plane, index), extent, SKY)
             mark_sides(axes, plane)
@@ -119,19 +121,10 @@ def show_attention(
     for axes, title in zip(grid[0], titles, strict=False):
         axes.set_title(title, fontsize=9)
     scale = ScalarMappable(Normalize(low, high), ONE_WAY)
-    fig.colorbar(scale, ax=grid, label=meaning, shrink=0.8, aspect=30, pad=0.02)
+    bar = fig.colorbar(scale, ax=grid, label=meaning, shrink=0.8, aspect=30, pad=0.02, alpha=VEIL)
+    bar.ax.set_facecolor("0.2")  # as if over soft tissue
     if sentence:
         fig.suptitle(f"“{sentence}”", x=0.01, ha="left")
     outlined = "" if region is None else "blue outline: where the finding is"
     caption(fig, small_print(words, spacing_mm, " · ".join(p for p in (outlined, note) if p)))
     return fig
-
-
-def _veil(
-    axes: Axes,
-    picture: Float[np.ndarray, "r c"],
-    extent: tuple[float, float, float, float],
-    limits: tuple[float, float],
-    smooth: bool,
-) -> None:
-    hang(axes, picture, extent, limits, ONE_WAY, alpha=VEIL, smooth=smooth)

@@ -120,10 +120,10 @@ def outline(
     across, down = np.diff(padded, axis=0)[:, 1:-1], np.diff(padded, axis=1)[1:-1, :]
     edges = [((x[j], y[i]), (x[j + 1], y[i])) for i, j in zip(*np.nonzero(across), strict=True)]
     edges += [((x[j], y[i]), (x[j], y[i + 1])) for i, j in zip(*np.nonzero(down), strict=True)]
-    axes.add_collection(
-        LineCollection(edges, colors="black", linewidths=2.6, capstyle="round", alpha=0.6)
-    )
-    axes.add_collection(LineCollection(edges, colors=color, linewidths=1.3, capstyle="round"))
+    for width, ink in ((2.6, "black"), (1.2, color)):
+        axes.add_collection(
+            LineCollection(edges, colors=ink, linewidths=width, capstyle="projecting")
+        )
 
 
 def best_index(mask: Bool[np.ndarray, "H W D"] | None, plane: Plane, shape: tuple[int, ...]) -> int:

@@ -63,7 +63,7 @@ def show_planes(
     )
     for axes, plane, extent in zip(row, PLANES.values(), extents, strict=True):
         index = best_index(union, plane, hu.shape) if at is None else at[plane.cut]
-        hang(axes, cut(hu, plane, index), extent, limits, smooth=smooth)
+        hang(axes, cut(hu, plane, index), extent, limits, smooth=smooth).axes.set_anchor("N")
         for color, region in zip(colors_of(masks), masks.values(), strict=True):
             outline(axes, cut(region, plane, index), extent, color)
         mark_sides(axes, plane)
@@ -112,11 +112,11 @@ def show_grid_of_patients(
     columns = min(columns, len(volumes))
     rows = math.ceil(len(volumes) / columns)
     _, width, _, height = extent_of(hung, next(iter(volumes.values())).shape, spacing_mm)
-    inches = 10.0 / columns
+    inches = 9.7 / columns
     fig, grid = plt.subplots(
         rows,
         columns,
-        figsize=(10.0, rows * (inches * height / width + 0.25) + 0.6),
+        figsize=(10.0, rows * (inches * height / width + 0.2) + 0.5),
         squeeze=False,
     )
     for axes in grid.flat:

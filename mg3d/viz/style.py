@@ -4,6 +4,7 @@ Colours are those of Okabe and Ito, which readers with any colour vision can tel
 keeps its colour in every figure, so that blue always is the pre-trained model.
 """
 
+import textwrap
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeAlias
@@ -132,5 +133,8 @@ def find_window(window_hu: str | tuple[float, float]) -> tuple[tuple[float, floa
 
 
 def caption(fig: Figure, text: str) -> None:
-    """One line of small print below the figure."""
-    fig.supxlabel(text, fontsize=7.5, color=QUIET, fontweight="normal", x=0.01, ha="left")
+    """Small print below the figure, in as many lines as it takes."""
+    lines = textwrap.wrap(text, width=int(fig.get_figwidth() * 17))  # characters an inch
+    fig.supxlabel(
+        "\n".join(lines), fontsize=7.5, color=QUIET, fontweight="normal", x=0.01, ha="left"
+    )

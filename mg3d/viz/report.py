@@ -1,0 +1,81 @@
+"""Reports as a notebook shows them: sentences marked by finding, hidden words with the guesses."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from mg3d.viz.style import CYCLE, GREEN, ORANGE, QUIET
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+BOX = "line-height:1.7;max-width:48em;border-left:3px solid #d7dbe0;padding:0.2em 0 0.2em 0.9em"
+
+
+def show_report(
+    sentences: Sequence[str], highlights: Mapping[int, str] | None = None, *, title: str = ""
+) -> "HTML":
+    """A report, with sentences marked by what they speak of.
+
+    Args:
+        sentences: in order.
+        highlights: index of a sentence -> what it is about, for example a finding. Sentences about
+            the same thing have one colour, and the name stands behind each.
+        title: above the report.
+    """
+    marked = dict(highlights or {})
+    wrong = [index for index in marked if not 0 <= index < len(sentences)]
+    if wrong:
+        raise ValueError(
+            f"highlights name the sentences {wrong}, but there are {len(sentences)}; count from 0"
+        )
+    colors = {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(dict.fromkeys(marked.values()))}
+    parts = [
+        _mark(text, marked[i], colors[marked[i]]) if i in marked else escape(text)
+        for i, text in enumerate(sentences)
+    ]
+    return _page(title, " ".join(parts))
+
+
+def show_hidden_words(
+    words: Sequence[str], guesses: Mapping[int, str], *, title: str = ""
+) -> "HTML":
+    """A report whose hidden words are boxed, each with what the model put there.
+
+    Args:
+        words: of the report, in order, as they were before hiding.
+        guesses: index of a hidden word -> the model's word for it.
+        title: above the report.
+    """
+    parts = [
+        _guess(word, guesses[i]) if i in guesses else escape(word) for i, word in enumerate(words)
+    ]
+    right = sum(words[i] == guess for i, guess in guesses.items())
+    text = (
+        f"{' '.join(parts)}<br><small style='color:{QUIET}'>{right} of {len(guesses)} right</small>"
+    )
+    return _page(title, text)
+
+
+def _mark(text: str, name: str, color: str) -> str:
+    return (
+        f"<mark style='background:{color}26;border-bottom:2px solid {color};color:inherit'>"
+        f"{escape(text)}</mark>&nbsp;<small style='color:{color}'><b>{escape(name)}</b></small>"
+    )
+
+
+def _guess(word: str, guess: str) -> str:
+    right = word == guess
+    color, sign = (GREEN, "✓") if right else (ORANGE, "✗")
+    said = "" if right else f" <s style='color:{QUIET}'>{escape(guess)}</s>"
+    return (
+        f"<span style='border:1px solid {color};border-radius:3px;padding:0 0.25em'>"
+        f"<b style='color:{color}'>{sign}</b> {escape(word)}{said}</span>"
+    )
+
+
+def _page(title: str, body: str) -> "HTML":
+    from IPython.display import HTML
+
+    head = f"<b>{escape(title)}</b><br>" if title else ""
+    return HTML(f"<div style='{BOX}'>{head}{body}</div>")

@@ -1,0 +1,76 @@
+"""Sliders around the figure functions: the same figure, with its arguments in your hand.
+
+A widget is drawn by the function that drew the figure before it. It holds a picture, not cell
+output, so it redraws in place; without a live kernel nothing is shown, which is why a notebook
+draws the figure first.
+"""
+
+from io import BytesIO
+
+from ipywidgets import Dropdown, HBox, Image, IntSlider, VBox
+from jaxtyping import Bool, Float, Num
+
+from mg3d.viz.overlay import show_attention
+from mg3d.viz.slices import show_planes
+from mg3d.viz.style import HU_WINDOWS, Array
+
+DPI = 80  # a picture takes under 0.2 s
+
+
+def browse_slices(
+    voxels: Num[Array, "H W D"],
+    spacing_mm: tuple[float, float, float],
+    overlay: Float[Array, "h w d"] | None = None,
+    *,
+    unit_hu: tuple[float, float] | None = None,
+    window_hu: str = "lung",
+    mask: Bool[Array, "H W D"] | None = None,
+    meaning: str = "gate: 0 closed, 1 open",
+) -> VBox:
+    """Three planes through a point you choose, in a window you choose.
+
+    Args:
+        voxels: in HU, or on the model's scale, see `unit_hu`.
+        spacing_mm: of the three axes.
+        overlay: one value a visual token, laid over an axial slice; its colour scale stays.
+        unit_hu: HU that the values 0 and 1 stand for; None: `voxels` are in HU.
+        window_hu: the first window, a key of `HU_WINDOWS`.
+        mask: True where a finding is; outlined.
+        meaning: of the overlay's values.
+    """
+    names = ("inferior to superior", "posterior to anterior", "left to right")
+    sliders = [
+        IntSlider(
+            size // 2, min=0, max=size - 1, description=name, style={"description_width": "initial"}
+        )
+        for name, size in zip(names, voxels.shape, strict=True)
+    ]
+    windows = Dropdown(options=list(HU_WINDOWS), value=window_hu, description="HU window")
+    picture = Image(format="png")
+
+    def redraw(_change: object = None) -> None:
+        at = (sliders[0].value, sliders[1].value, sliders[2].value)
+        if overlay is None:
+            fig = show_planes(
+                voxels, spacing_mm, unit_hu=unit_hu, window_hu=windows.value, at=at, mask=mask
+            )
+        else:
+            fig = show_attention(
+                voxels,
+                overlay,
+                spacing_mm,
+                unit_hu=unit_hu,
+                window_hu=windows.value,
+                at=at,
+                mask=mask,
+                meaning=meaning,
+                planes=("axial",),
+            )
+        png = BytesIO()
+        fig.savefig(png, format="png", dpi=DPI)
+        picture.value = png.getvalue()
+
+    for control in (*sliders, windows):
+        control.observe(redraw, names="value")
+    redraw()
+    return VBox([HBox(sliders), windows, picture])
