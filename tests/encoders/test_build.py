@@ -21,6 +21,6 @@ def test_an_unknown_encoder_is_refused_with_the_known_ones():
     assert sorted(ENCODERS) == ["swin3d", "unet3d"]
 
 
-def test_choosing_an_encoder_does_not_import_monai():
+def test_choosing_an_encoder_does_not_import_monai(repository):
     code = "import sys, mg3d.encoders; sys.exit('monai' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=repository).returncode == 0

@@ -56,16 +56,22 @@ def test_the_repaired_merging_gives_other_features_from_the_same_weights(small):
     assert last.abs().max() > 0.1
 
 
-def test_checkpointing_changes_neither_features_nor_gradient():
-    gradients = []
-    for checkpointing in (False, True):
+def test_checkpointing_computes_twice_and_changes_no_gradient():
+    gradients, calls = [], {False: 0, True: 0}
+    for checkpointing in calls:
         torch.manual_seed(0)
         encoder = Swin3DEncoder(
             embed_dim=12, num_heads=(1, 2, 4, 8), window=4, checkpointing=checkpointing
         )
+
+        def count(*_, checkpointing=checkpointing):
+            calls[checkpointing] += 1
+
+        encoder.transformer.layers1[0].blocks[0].attn.register_forward_pre_hook(count)
         volume = torch.rand(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
         encoder(volume)[-1].pow(3).sum().backward()
         gradients.append(encoder.transformer.patch_embed.proj.weight.grad)
+    assert calls == {False: 1, True: 2}
     assert gradients[0].abs().sum() > 0
     torch.testing.assert_close(*gradients)
 
