@@ -1,0 +1,42 @@
+"""Plain report-to-volume InfoNCE (CLIP): the baseline, and the small presets' seventh term.
+
+Nothing is fused: the volume alone must find its report among all reports, and the report its volume.
+There is no shortcut through the text, which is why it teaches the vision encoder quickly.
+
+Source: Radford et al. 2021 (CLIP); not an objective of MG-3D.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mg3d.data.dataset import Batch
+from mg3d.model import Features
+from mg3d.objectives.contrastive import ContrastiveHead, similarities, symmetric_infonce
+
+
+class CLIP(nn.Module):
+    """InfoNCE between uni-modal volume and report vectors.
+
+    Args:
+        dim: fusion width d.
+        temperature: of the InfoNCE.
+    """
+
+    def __init__(self, *, dim: int, temperature: float = 0.1):
+        super().__init__()
+        self.temperature = temperature
+        self.volume_head = ContrastiveHead(dim, dim)
+        self.report_head = ContrastiveHead(dim, dim)
+
+    def forward(self, features: Features, batch: Batch) -> Float[Tensor, ""]:
+        """0 for a batch of one patient."""
+        return symmetric_infonce(
+            self.report_head(features.report_vector),
+            self.volume_head(features.volume_vector),
+            self.temperature,
+        )
+
+    def compare(self, features: Features) -> Float[Tensor, "P P"]:
+        """Cosines the loss used: reports in rows, volumes in columns."""
+        reports = self.report_head(features.report_vector)
+        return similarities(reports, self.volume_head(features.volume_vector), temperature=1.0)

@@ -1,0 +1,38 @@
+"""Cross-modal global alignment (CML): a patient stays the same after the other modality is seen.
+
+Each side holds both modalities: [text; volume] after fusion against [text; volume] alone. Both
+contain the report, so the text alone can solve it: that is how the method is defined, and it is the
+trivial optimum to keep in mind.
+
+Source: MG-3D (arXiv 2412.05876), Fig. 5. Follows the released code: own LayerNorm and bias-free
+projection per side, temperature 0.1.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mg3d.data.dataset import Batch
+from mg3d.model import Features
+from mg3d.objectives.contrastive import ContrastiveHead, symmetric_infonce
+
+
+class CML(nn.Module):
+    """InfoNCE between fused and uni-modal [text; volume] vectors.
+
+    Args:
+        dim: fusion width d.
+        temperature: of the InfoNCE.
+    """
+
+    def __init__(self, *, dim: int, temperature: float = 0.1):
+        super().__init__()
+        self.temperature = temperature
+        self.fused_head = ContrastiveHead(2 * dim, dim)
+        self.alone_head = ContrastiveHead(2 * dim, dim)
+
+    def forward(self, features: Features, batch: Batch) -> Float[Tensor, ""]:
+        """0 for a batch of one patient: there is nobody to take them for."""
+        fused = torch.cat([features.fused_report_vector, features.fused_volume_vector], dim=-1)
+        alone = torch.cat([features.report_vector, features.volume_vector], dim=-1)
+        return symmetric_infonce(self.fused_head(fused), self.alone_head(alone), self.temperature)
