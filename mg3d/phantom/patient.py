@@ -122,9 +122,9 @@ def draw_patient(seed: int, patient: int) -> PatientPlan:
         patient: number of the patient, 0 or larger.
     """
     rng = stream(seed, patient, "plan")
-    causes = rng.standard_normal(_LOADINGS.shape[1])
+    causes = rng.standard_normal(_LOADINGS.shape[1:])
     # A sum, not a matrix product: its order of additions is fixed.
-    score = (_LOADINGS * causes).sum(axis=1) + _REST * rng.standard_normal(len(_REST))
+    score = (_LOADINGS * causes).sum(axis=1) + _REST * rng.standard_normal(_REST.shape)
     age_share = 0.5 * (1 + math.erf((0.85 * causes[0] + 0.53 * rng.standard_normal()) / 2**0.5))
     return PatientPlan(
         seed=seed,
