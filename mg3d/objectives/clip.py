@@ -1,7 +1,7 @@
 """Plain report-to-volume InfoNCE (CLIP): the baseline, and the small presets' seventh term.
 
-Nothing is fused: the volume alone must find its report among all reports, and the report its volume.
-There is no shortcut through the text, which is why it teaches the vision encoder quickly.
+Nothing is fused: the volume alone must find its report among all reports, and the report its
+volume. There is no shortcut through the text, which is why it teaches the vision encoder quickly.
 
 Source: Radford et al. 2021 (CLIP); not an objective of MG-3D.
 """
@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from mg3d.data.dataset import Batch
 from mg3d.model import Features
-from mg3d.objectives.contrastive import ContrastiveHead, similarities, symmetric_infonce
+from mg3d.objectives.contrastive import (
+    ContrastiveHead,
+    check_temperature,
+    compare_patients,
+    symmetric_infonce,
+)
 
 
 class CLIP(nn.Module):
@@ -22,9 +27,9 @@ class CLIP(nn.Module):
         temperature: of the InfoNCE.
     """
 
-    def __init__(self, *, dim: int, temperature: float = 0.1):
+    def __init__(self, dim: int, temperature: float = 0.1):
         super().__init__()
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
         self.volume_head = ContrastiveHead(dim, dim)
         self.report_head = ContrastiveHead(dim, dim)
 
@@ -36,7 +41,7 @@ class CLIP(nn.Module):
             self.temperature,
         )
 
-    def compare(self, features: Features) -> Float[Tensor, "P P"]:
-        """Cosines the loss used: reports in rows, volumes in columns."""
+    def compare(self, features: Features, batch: Batch) -> Float[Tensor, "G G"]:
+        """Cosines the loss compares: reports in rows, volumes in columns."""
         reports = self.report_head(features.report_vector)
-        return similarities(reports, self.volume_head(features.volume_vector), temperature=1.0)
+        return compare_patients(reports, self.volume_head(features.volume_vector), temperature=1.0)

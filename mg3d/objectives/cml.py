@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mg3d.data.dataset import Batch
 from mg3d.model import Features
-from mg3d.objectives.contrastive import ContrastiveHead, symmetric_infonce
+from mg3d.objectives.contrastive import ContrastiveHead, check_temperature, symmetric_infonce
 
 
 class CML(nn.Module):
@@ -25,9 +25,9 @@ class CML(nn.Module):
         temperature: of the InfoNCE.
     """
 
-    def __init__(self, *, dim: int, temperature: float = 0.1):
+    def __init__(self, dim: int, temperature: float = 0.1):
         super().__init__()
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
         self.fused_head = ContrastiveHead(2 * dim, dim)
         self.alone_head = ContrastiveHead(2 * dim, dim)
 
