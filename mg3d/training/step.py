@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mg3d.config import PretrainConfig
 from mg3d.data.dataset import Batch
+from mg3d.distributed import gather_sizes
 from mg3d.model import MG3D, build_model
 from mg3d.objectives import OBJECTIVES
 from mg3d.text.encoder import CachedTextEncoder, TextEncoder
@@ -32,12 +33,13 @@ class Pretraining(nn.Module):
         self.objectives = nn.ModuleDict(objectives)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses by name. SSM is left out of a batch of one patient: it compares patients."""
+        """Losses by name. SSM is left out of a global batch of one patient: it compares patients."""
         features = self.model(batch)  # two encoder passes: the whole volume and the masked one
+        alone = sum(gather_sizes(batch.volume)) == 1
         return {
             name: objective(features, batch)
             for name, objective in self.objectives.items()
-            if name != "ssm" or len(batch) > 1
+            if not (alone and name == "ssm")
         }
 
 
