@@ -33,7 +33,7 @@ class Pretraining(nn.Module):
         self.objectives = nn.ModuleDict(objectives)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses by name. SSM is left out of a global batch of one patient: it compares patients."""
+        """Losses by name. SSM compares patients: a global batch of one leaves it out."""
         features = self.model(batch)  # two encoder passes: the whole volume and the masked one
         alone = sum(gather_sizes(batch.volume)) == 1
         return {
