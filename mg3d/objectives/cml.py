@@ -5,7 +5,8 @@ contain the report, so the text alone can solve it: that is how the method is de
 trivial optimum to keep in mind.
 
 Source: MG-3D (arXiv 2412.05876), Fig. 5. Follows the released code: own LayerNorm and bias-free
-projection per side, temperature 0.1.
+projection per side, temperature 0.1; here the gradient also reaches the text projection, which the
+released code cuts off.
 """
 
 import torch
@@ -14,7 +15,12 @@ from torch import Tensor, nn
 
 from mg3d.data.dataset import Batch
 from mg3d.model import Features
-from mg3d.objectives.contrastive import ContrastiveHead, check_temperature, symmetric_infonce
+from mg3d.objectives.contrastive import (
+    ContrastiveHead,
+    check_temperature,
+    compare_patients,
+    symmetric_infonce,
+)
 
 
 class CML(nn.Module):
@@ -33,6 +39,13 @@ class CML(nn.Module):
 
     def forward(self, features: Features, batch: Batch) -> Float[Tensor, ""]:
         """0 for a batch of one patient: there is nobody to take them for."""
+        return symmetric_infonce(*self._sides(features), self.temperature)
+
+    def compare(self, features: Features, batch: Batch) -> Float[Tensor, "G G"]:
+        """Cosines the loss compares: patients after fusion in rows, alone in columns."""
+        return compare_patients(*self._sides(features), temperature=1.0)
+
+    def _sides(self, features: Features) -> tuple[Float[Tensor, "B d"], Float[Tensor, "B d"]]:
         fused = torch.cat([features.fused_report_vector, features.fused_volume_vector], dim=-1)
         alone = torch.cat([features.report_vector, features.volume_vector], dim=-1)
-        return symmetric_infonce(self.fused_head(fused), self.alone_head(alone), self.temperature)
+        return self.fused_head(fused), self.alone_head(alone)

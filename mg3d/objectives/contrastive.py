@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mg3d.distributed import gather
-from mg3d.objectives.precision import at_least_float32
+from mg3d.objectives.precision import at_least_float32, cosines, unit_length
 
 
 class ContrastiveHead(nn.Module):
@@ -36,23 +36,20 @@ class ContrastiveHead(nn.Module):
 
     def forward(self, vectors: Float[Tensor, "B i"]) -> Float[Tensor, "B o"]:
         """Unit vectors, in float32 at least."""
-        projected = self.projection(self.norm(at_least_float32(vectors)))
-        return F.normalize(at_least_float32(projected), dim=-1)
+        return unit_length(self.projection(self.norm(at_least_float32(vectors))))
 
 
 def compare_patients(
     left: Float[Tensor, "B o"], right: Float[Tensor, "B o"], temperature: float | Tensor
 ) -> Float[Tensor, "G G"]:
-    """Logits of every left vector with every right one, over the global batch of G patients.
+    """Cosine of every left with every right vector, over temperature; G patients in all.
 
     Args:
-        left: unit vectors of this process's patients; the rows.
-        right: unit vectors of the same patients; the columns.
+        left: vectors of this process's patients, of any length; the rows.
+        right: vectors of the same patients; the columns.
         temperature: above 0; the smaller, the more the hardest wrong patient counts.
     """
-    left, right = gather(at_least_float32(left)), gather(at_least_float32(right))
-    with torch.autocast(left.device.type, enabled=False):
-        return left @ right.mT / temperature
+    return cosines(gather(left), gather(right)) / temperature
 
 
 def find_partner(logits: Float[Tensor, "G G"]) -> Float[Tensor, ""]:
@@ -64,7 +61,7 @@ def find_partner(logits: Float[Tensor, "G G"]) -> Float[Tensor, ""]:
 def symmetric_infonce(
     left: Float[Tensor, "B o"], right: Float[Tensor, "B o"], temperature: float | Tensor
 ) -> Float[Tensor, ""]:
-    """InfoNCE in both directions between unit vectors, over the global batch; 0 for one patient."""
+    """InfoNCE in both directions over the global batch; 0 for one patient."""
     return find_partner(compare_patients(left, right, temperature))
 
 

@@ -4,7 +4,10 @@ SSM makes equal sentences of different patients ask for equal features; DFA keep
 the volume after fusion must find the aggregation of its own sentences among all patients'.
 
 Source: MG-3D (arXiv 2412.05876), inter-patient objectives ("DCL" in the released code). Own
-LayerNorm and bias-free projection per side, temperature 0.1.
+LayerNorm and bias-free projection per side, temperature 0.1; here the gradient also reaches the
+text projection, which the released code cuts off.
+Trivial optimum: the aggregate is made of sentence values, and the fused volume was gated by the
+same sentences, so the text can solve most of it.
 """
 
 from jaxtyping import Float
@@ -12,7 +15,12 @@ from torch import Tensor, nn
 
 from mg3d.data.dataset import Batch
 from mg3d.model import Features
-from mg3d.objectives.contrastive import ContrastiveHead, check_temperature, symmetric_infonce
+from mg3d.objectives.contrastive import (
+    ContrastiveHead,
+    check_temperature,
+    compare_patients,
+    symmetric_infonce,
+)
 
 
 class DFA(nn.Module):
@@ -31,8 +39,12 @@ class DFA(nn.Module):
 
     def forward(self, features: Features, batch: Batch) -> Float[Tensor, ""]:
         """0 for a batch of one patient."""
-        return symmetric_infonce(
-            self.volume_head(features.fused_volume_vector),
-            self.aggregate_head(features.aggregate),
-            self.temperature,
-        )
+        return symmetric_infonce(*self._sides(features), self.temperature)
+
+    def compare(self, features: Features, batch: Batch) -> Float[Tensor, "G G"]:
+        """Cosines the loss compares: fused volumes in rows, aggregates in columns."""
+        return compare_patients(*self._sides(features), temperature=1.0)
+
+    def _sides(self, features: Features) -> tuple[Float[Tensor, "B d"], Float[Tensor, "B d"]]:
+        fused = self.volume_head(features.fused_volume_vector)
+        return fused, self.aggregate_head(features.aggregate)

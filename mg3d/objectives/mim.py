@@ -4,15 +4,16 @@ Half of the blocks are zeroed, the rest is encoded and fused with the report's s
 model: `Features.filled_visual_tokens`). Here a convolutional decoder doubles the grid of tokens
 until it is the volume's again; only hidden voxels count.
 
-Source: MG-3D (arXiv 2412.05876), Fig. 3a; decoder as in the released code (3^3 convolution, instance
-norm, leaky ReLU, trilinear doubling; widths d/2, d/4, d/8, d/16, d/16; a 1^3 convolution to one
-channel). The loss is the paper's mean over hidden voxels. The released one averages over all voxels
+Source: MG-3D (arXiv 2412.05876), Fig. 3a; decoder as in the released code (3^3 convolution,
+instance norm, leaky ReLU, trilinear doubling; widths d/2, d/4, d/8, d/16, d/16; a 1^3 convolution
+to one channel). The loss is the paper's mean over hidden voxels. The released one averages over all voxels
 and divides by the share *kept*: it is ours times (1 - kept) / kept, equal at one half.
 Trivial optimum: the mean volume of the training patients (`mean_volume_loss`), or smoother guesses
 from what is left; neither needs the report.
 """
 
 import math
+from itertools import pairwise
 
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from mg3d.data.dataset import Batch
 from mg3d.distributed import global_mean
 from mg3d.model import Features
-from mg3d.objectives.contrastive import at_least_float32
+from mg3d.objectives.precision import at_least_float32
 
 
 class MIM(nn.Module):
@@ -48,8 +49,7 @@ class MIM(nn.Module):
         self.token_stride, self.output_stride = token_stride, output_stride
         widths = [dim] + [max(1, dim // 2 ** min(i, 4)) for i in range(1, int(doublings) + 1)]
         self.convolutions = nn.ModuleList(
-            nn.Conv3d(coarse, fine, kernel_size=3, padding=1)
-            for coarse, fine in zip(widths[:-1], widths[1:], strict=True)
+            nn.Conv3d(coarse, fine, kernel_size=3, padding=1) for coarse, fine in pairwise(widths)
         )
         self.output = nn.Conv3d(widths[-1], 1, kernel_size=1)
 

@@ -1,8 +1,8 @@
 """Masked language modelling (MLM): guess hidden words from the rest of the report and the volume.
 
-Hidden words pass the frozen text encoder, meet the tokens of the whole volume in the word fusion and
-the prediction transform (both in the model: `Features.repaired_words`); here one linear layer names
-the word. Only hidden places are looked at, which is also all that is computed.
+Hidden words pass the frozen text encoder, meet the tokens of the whole volume in the word fusion
+and the prediction transform (all in the model: `Features.repaired_words`); here one linear layer
+names the word. Only hidden places are looked at, which is also all that is computed.
 
 Source: MG-3D (arXiv 2412.05876), Fig. 3b. The decoder is not tied to the text encoder's embeddings,
 as in the released code; the mean runs over the hidden tokens of the global batch.
@@ -10,7 +10,6 @@ Trivial optimum: the unigram model (`unigram_loss`), which reads nothing. Beatin
 whether the volume helps shows when it is swapped for another patient's.
 """
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from mg3d.data.dataset import Batch
 from mg3d.distributed import global_mean
 from mg3d.model import Features
+from mg3d.objectives.precision import at_least_float32
 
 
 class MLM(nn.Module):
@@ -54,7 +54,7 @@ class MLM(nn.Module):
 
 def cross_entropy_sum(logits: Float[Tensor, "M V"], tokens: Int[Tensor, " M"]) -> Float[Tensor, ""]:
     """Sum of -log softmax(logits)[token], in float32; 0 for no token."""
-    return F.cross_entropy(logits.float(), tokens.long(), reduction="sum")
+    return F.cross_entropy(at_least_float32(logits), tokens.long(), reduction="sum")
 
 
 def unigram_loss(

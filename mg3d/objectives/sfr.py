@@ -23,7 +23,7 @@ from mg3d.data.dataset import Batch
 from mg3d.distributed import global_mean
 from mg3d.model import Features
 from mg3d.objectives.collapse import feature_spread
-from mg3d.objectives.contrastive import at_least_float32
+from mg3d.objectives.precision import at_least_float32
 
 
 @dataclass(frozen=True)

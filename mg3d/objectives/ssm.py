@@ -14,14 +14,13 @@ solve it. `collapsed_loss` is what features pay that give every pair the same co
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mg3d.data.dataset import Batch
 from mg3d.distributed import gather, gather_offset
 from mg3d.model import Features
-from mg3d.objectives.contrastive import at_least_float32
+from mg3d.objectives.precision import cosines
 from mg3d.objectives.sfr import SentenceProjection
 
 
@@ -112,9 +111,9 @@ def compare_sentences(
             "sentence; use batch_size >= 2 and drop_last=True"
         )
 
-    visual_cosine = _cosine(visual)
+    visual_cosine = cosines(visual, visual)
     with torch.no_grad():
-        word_cosine = _cosine(identity)
+        word_cosine = cosines(identity, identity)
         same = word_cosine >= same_above
         decided = same | (word_cosine <= different_below)
         target = torch.where(same, word_cosine, 0.0)
@@ -136,7 +135,7 @@ def ssm_loss(pairs: SentencePairs) -> Float[Tensor, ""]:
 def collapsed_loss(pairs: SentencePairs) -> Float[Tensor, ""]:
     """Trivial baseline: the best cosine that is the same for all pairs.
 
-    It is the weighted median of the targets of decided pairs: no other constant has a smaller error.
+    It is the weighted median of the decided pairs' targets: no other constant errs less.
     """
     counts = pairs.decided & (pairs.weight > 0)
     target, order = pairs.target[counts].sort()
@@ -162,9 +161,3 @@ def check_thresholds(same_above: float, different_below: float) -> None:
             f"different_below ({different_below}) must be smaller than same_above ({same_above}); "
             "the paper's are 0.6 and 0.9"
         )
-
-
-def _cosine(features: Float[Tensor, "S k"]) -> Float[Tensor, "S S"]:
-    unit = F.normalize(at_least_float32(features), dim=-1)
-    with torch.autocast(unit.device.type, enabled=False):
-        return unit @ unit.T
