@@ -1,0 +1,95 @@
+"""Every notebook runs, offline and anywhere, draws its figures, and its printed answers are right.
+
+The run is made small: parameters that set sizes get tiny values, and `check` cells, whose claims
+hold for the defaults, are left out. `.ci/run` runs every notebook as it is.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ANSWER = re.compile(r"<summary>Answer</summary>.*?```python\n(.*?)```", re.S)
+STUB = re.compile(r"^( *)return \.\.\.  # your code", re.M)
+SMALL = {"num_patients": 32, "val_patients": 16, "total_steps": 4, "minutes": 0.05}
+
+pytestmark = pytest.mark.slow
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def solve(notebook):
+    """The notebook with every stub replaced by the answer printed below it."""
+    solved = nbformat.from_dict(notebook)
+    for i, cell in enumerate(solved.cells):
+        if "exercise" in tags(cell):
+            answer = ANSWER.search(solved.cells[i + 1].source)
+            assert answer, f"no python code in the answer below cell {i}"
+            body = answer[1].rstrip().splitlines()
+            cell.source = STUB.sub(
+                lambda stub: "\n".join(f"{stub[1]}{line}" for line in body),  # noqa: B023
+                cell.source,
+            )
+        elif "check" in tags(cell):
+            cell.source = "pass  # holds for the defaults"
+    return solved
+
+
+def parameters_of(notebook):
+    (cell,) = [cell for cell in notebook.cells if "parameters" in tags(cell)]
+    return {node.target.id for node in ast.parse(cell.source).body}
+
+
+@pytest.fixture(scope="module")
+def run(notebook, tmp_path_factory):
+    """The executed notebook, started in an empty folder that holds nothing but it."""
+    folder = tmp_path_factory.mktemp("notebook")
+    start = folder / "start"
+    start.mkdir()
+    nbformat.write(solve(notebook), folder / "solved.ipynb")
+    values = SMALL | {"output_dir": str(folder / "output")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MPLBACKEND", raising=False)  # the kernel's own draws into the notebook
+        patch.setenv("PYTHONPATH", str(ROOT))  # this source, installed or not
+        executed = papermill.execute_notebook(
+            folder / "solved.ipynb",
+            folder / "run.ipynb",
+            parameters={k: v for k, v in values.items() if k in parameters_of(notebook)},
+            cwd=start,
+            progress_bar=False,
+        )
+    executed.metadata["left_behind"] = sorted(path.name for path in start.iterdir())
+    return executed
+
+
+def printed(cells, stream="stdout"):
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return "".join(o.get("text", "") for o in outputs if o.get("name") == stream)
+
+
+def test_the_printed_answers_solve_the_exercises(run):
+    exercises = [cell for cell in run.cells if "exercise" in tags(cell)]
+    text = printed(exercises)
+    assert "✗" not in text and "○" not in text, text
+    assert text.count("✓") >= len(exercises)
+
+
+def test_every_figure_is_drawn(run):
+    for cell in run.cells:
+        if "figure" in tags(cell):
+            kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
+            assert kinds & {"image/png", "text/html"}, f"no figure: {cell.source}"
+
+
+def test_nothing_litters_the_output(run):
+    assert printed(run.cells, "stderr") == ""
+
+
+def test_nothing_is_written_but_into_the_output_folder(run):
+    assert run.metadata["left_behind"] == []
