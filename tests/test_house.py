@@ -125,3 +125,14 @@ def test_each_command_installs_the_project_and_runs_it(command, parts):
 def test_the_whole_check_can_be_run():
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")], check=True)
+
+
+def test_no_file_knows_the_machine_it_was_written_on():
+    folders = ["mg3d", "data_prep", "benchmarks", "notebooks", "tests", ".ci"]
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    for path in [*files, *ROOT.glob("*.*")]:
+        if path.suffix in {".py", ".md", ".toml", ".yml", ".cff", ".ipynb", ".json", ""}:
+            found = re.search(
+                r"[\"' ](/work|/root|/home|/Users)/\w", path.read_text(errors="replace")
+            )
+            assert not found, f"{path.relative_to(ROOT)} names {found[0]}"
