@@ -6,8 +6,8 @@ until it is the volume's again; only hidden voxels count.
 
 Source: MG-3D (arXiv 2412.05876), Fig. 3a; decoder as in the released code (3^3 convolution,
 instance norm, leaky ReLU, trilinear doubling; widths d/2, d/4, d/8, d/16, d/16; a 1^3 convolution
-to one channel). The loss is the paper's mean over hidden voxels. The released one averages over all voxels
-and divides by the share *kept*: it is ours times (1 - kept) / kept, equal at one half.
+to one channel). The loss is the paper's mean over hidden voxels. The released one averages over all
+voxels and divides by the share *kept*: it is ours times (1 - kept) / kept, equal at one half.
 Trivial optimum: the mean volume of the training patients (`mean_volume_loss`), or smoother guesses
 from what is left; neither needs the report.
 """
