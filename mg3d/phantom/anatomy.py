@@ -131,7 +131,7 @@ def _paint_bones(canvas: Canvas, build: Thorax, cage: np.ndarray) -> None:
     rod = f(5.5) - np.sqrt(gap * gap + out * out)
     rod = np.minimum(rod, f(150) - z - f(0.3) * y)
     front = _ramp(y, 58, 20)  # cartilage, softer than bone
-    canvas.paint(EVERYWHERE, canvas.cover(rod), (bone + f(250)) - front * (bone + f(130)))
+    canvas.paint(EVERYWHERE, canvas.cover(rod), (bone + f(230)) - front * (bone + f(110)))
     _paint_spine(canvas, build)
     front_y = 91 * build.depth
     sternum = ellipsoid(canvas, (0, front_y - 1, 22), (20, 8, 72))
@@ -270,9 +270,9 @@ def _paint_great_vessels(canvas: Canvas, build: Thorax) -> None:
 
 def _paint_airways(canvas: Canvas) -> None:
     """Windpipe and main bronchi: a wall, then the air."""
-    trachea: list[Point] = [(0, -4, 190), (1, -10, 90), (2, -14, 36)]
-    right: list[Point] = [(2, -14, 36), (20, -16, 18), (36, -18, 4)]
-    left: list[Point] = [(2, -14, 36), (-22, -19, 12), (-40, -22, 2)]
+    trachea: list[Point] = [(0, -4, 190), (1, -10, 90), (2, -15, 44)]
+    right: list[Point] = [(2, -15, 44), (20, -18, 28), (36, -20, 14)]
+    left: list[Point] = [(2, -15, 44), (-22, -21, 24), (-40, -24, 14)]
     for points, radius in ((trachea, 9.0), (right, 7.0), (left, 6.5)):
         path(canvas, points, radius + 1.5, 30)
     for points, radius in ((trachea, 9.0), (right, 7.0), (left, 6.5)):
@@ -299,7 +299,7 @@ def _paint_lung(canvas: Canvas, build: Thorax, side: str, medial: np.ndarray) ->
 def _paint_vessels(canvas: Canvas, build: Thorax) -> None:
     """The lung's vessels, and air in the larger bronchi beside them."""
     thin = 0.55 * canvas.edge_mm
-    hu = max(30.0, 0.8 * build.blood_hu)
+    hu = max(30.0, 0.6 * build.blood_hu)
     for start, end, radius in build.vessels:
         if radius < 0.18 * canvas.edge_mm:
             continue  # under a tenth of a voxel's area: nothing to see
@@ -309,9 +309,9 @@ def _paint_vessels(canvas: Canvas, build: Thorax) -> None:
     for start, end, radius in build.bronchi:
         if radius < 0.3 * canvas.edge_mm:
             continue
-        wall = tube(canvas, start, end, radius + 0.9)
+        wall = tube(canvas, start, end, radius + 0.8)
         if wall is not None:
-            canvas.paint(*wall, -250)
+            canvas.paint(*wall, -450)
         lumen = tube(canvas, start, end, radius)
         if lumen is not None:
             canvas.paint(*lumen, -950)

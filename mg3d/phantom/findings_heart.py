@@ -70,19 +70,19 @@ def _along(course: list[Point], share: float) -> tuple[np.ndarray, np.ndarray]:
 def arterial_calcification(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Plaques in the wall of the aortic arch and the descending aorta."""
     places = []
-    for _ in range((5, 8, 12)[GRADE[finding.severity]]):
+    for _ in range((7, 11, 15)[GRADE[finding.severity]]):
         centre, direction = _along(ARCH[3:10], float(rng.random() ** 1.3))
         out = np.cross(direction, rng.standard_normal(3))
         out *= 11.5 / math.sqrt(float((out**2).sum()))
         x, y, z = (centre + out).tolist()
-        places.append(((x, y, z), float(rng.uniform(3, 5.5)), float(rng.uniform(600, 1200))))
+        places.append(((x, y, z), float(rng.uniform(3.5, 6.0)), float(rng.uniform(700, 1200))))
     return _plaques(places, finding.name)
 
 
 def coronary_calcification(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Plaques along the coronary arteries, most on the left anterior descending one."""
     places = []
-    for number in range((4, 7, 11)[GRADE[finding.severity]]):
+    for number in range((5, 8, 11)[GRADE[finding.severity]]):
         course = CORONARIES[(0, 0, 2, 0, 1, 0, 2, 1, 0, 2, 1)[number]]
         spot, _ = _along(list(course), float(rng.random()) * 0.9)
         spot *= 1.04 / math.sqrt(float((spot**2).sum()))
@@ -90,7 +90,7 @@ def coronary_calcification(finding: Finding, build: Thorax, rng: np.random.Gener
         x, y, z = (
             np.array(build.heart_centre) + (spot[:, None] * build.heart_axes).sum(0)
         ).tolist()
-        places.append(((x, y, z), float(rng.uniform(2.5, 4.5)), float(rng.uniform(600, 1200))))
+        places.append(((x, y, z), float(rng.uniform(3.0, 5.5)), float(rng.uniform(700, 1200))))
     return _plaques(places, finding.name)
 
 
@@ -124,8 +124,8 @@ def lymphadenopathy(finding: Finding, build: Thorax, rng: np.random.Generator) -
     sign = SIGN.get(str(finding.side), 0.0)
     first = {
         "paratracheal": np.array([sign * 21, 2 if sign > 0 else -6, 66 if sign > 0 else 40.0]),
-        "subcarinal": np.array([5, -17, 12.0]),
-        "hilar": np.array([sign * 46, -14, 2.0]),
+        "subcarinal": np.array([4, -20, 22.0]),
+        "hilar": np.array([sign * 46, -16, 8.0]),
     }[finding.kind]
     size = finding.size_mm or 15.0
     nodes = []
@@ -170,7 +170,7 @@ def medical_material(finding: Finding, build: Thorax, rng: np.random.Generator) 
         def paint_wires(canvas: Canvas) -> None:
             y = 91 * build.depth
             for z in rows:
-                _wire(canvas, [(-11, y + 5, z - 3), (11, y + 5, z + 3)], 1.6)
+                _wire(canvas, [(-11, y + 5, z - 3), (11, y + 5, z + 3)], 2.0)
                 _wire(canvas, [(-11, y + 5, z - 3), (-10, y - 6, z)], 1.2)
                 _wire(canvas, [(11, y + 5, z + 3), (10, y - 6, z)], 1.2)
 
@@ -186,7 +186,7 @@ def medical_material(finding: Finding, build: Thorax, rng: np.random.Generator) 
 
     def paint(canvas: Canvas) -> None:
         _wire(canvas, lead, 1.5)
-        size = (24.0, 7.0, 21.0) if pacemaker else (13.0, 7.0, 13.0)
+        size = (27.0, 8.0, 24.0) if pacemaker else (16.0, 9.0, 16.0)
         radii = (size[0], canvas.least_radius(size[1]), size[2])
         part = ellipsoid(canvas, centre, radii)
         if part is not None:

@@ -56,29 +56,6 @@ class Waves:
         return total * np.float32(math.sqrt(2 / len(self.phases)))
 
 
-class Cells:
-    """Roundish cells in a slightly bent lattice: -1 to 1, positive inside half of them."""
-
-    def __init__(self, rng: np.random.Generator, length_mm: float):
-        self.turn = (random_turn(rng) * 2 * math.pi / length_mm).astype(np.float32)
-        self.phases = (rng.random(3) * 2 * math.pi).astype(np.float32)
-        self.bend = Waves(rng, 4.3 * length_mm, 2)
-
-    def along(self, canvas: Canvas, box: Box) -> list[np.ndarray]:
-        """The three phases of the lattice at each voxel."""
-        x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
-        bend = self.bend(canvas, box)
-        return [
-            a * x + b * y + c * z + p + bend
-            for (a, b, c), p in zip(self.turn, self.phases, strict=True)
-        ]
-
-    def __call__(self, canvas: Canvas, box: Box) -> np.ndarray:
-        """The cells at the voxels of a box."""
-        u, v, w = self.along(canvas, box)
-        return np.sin(u) * np.sin(v) * np.sin(w)
-
-
 def _lobe(canvas: Canvas, field: LungField, side: str, lobe: str | None) -> np.ndarray:
     """Cover of a lobe, or of the whole lung for None."""
     if lobe is None:
@@ -119,11 +96,12 @@ def pleural_effusion(finding: Finding, build: Thorax, rng: np.random.Generator) 
                 continue
             y, z = canvas.y[field.box], canvas.z[field.box]
             fluid = build.pleural_fluid(side, y, z) - field.depth
-            cover = canvas.cover(fluid) * field.cover
-            canvas.paint(field.box, cover, hu)
-            canvas.mark(field.box, cover, NUMBER["Pleural effusion"], 0.4)
-            np.minimum(field.depth, -fluid, out=field.depth)
-            field.cover *= 1 - canvas.cover(fluid)
+            cover = canvas.cover(fluid)
+            field.depth = np.minimum(field.depth, -fluid)
+            # Voxels that are partly chest wall become all fluid: no rim of lung is left between.
+            canvas.paint(field.box, cover * (field.cover > 0.02), hu)
+            canvas.mark(field.box, cover * field.cover, NUMBER["Pleural effusion"], 0.4)
+            field.cover = field.cover * (1 - cover)
 
     return paint
 
@@ -136,7 +114,7 @@ def mosaic_attenuation(finding: Finding, build: Thorax, rng: np.random.Generator
     def paint(canvas: Canvas) -> None:
         for field in canvas.lungs.values():
             patch = np.clip(waves(canvas, field.box) * np.float32(3.5), -1, 1)
-            change = np.where(patch > 0, np.float32(130), np.float32(70)) * patch * strength
+            change = np.where(patch > 0, np.float32(165), np.float32(85)) * patch * strength
             canvas.hu[field.box] += change * field.cover
             canvas.mark(field.box, np.abs(patch) * field.cover, NUMBER[finding.name], 0.6)
 
@@ -145,15 +123,13 @@ def mosaic_attenuation(finding: Finding, build: Thorax, rng: np.random.Generator
 
 def emphysema(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Holes of air: all over the lobe, or in a row below the pleura."""
-    cells = Cells(rng, 34 if finding.kind == "centrilobular" else 44)
-    grade = GRADE[finding.severity]
-    threshold = np.float32((0.22, 0.12, 0.02)[grade])
+    waves = Waves(rng, 36 if finding.kind == "centrilobular" else 42, 8)
+    threshold = np.float32((0.35, 0.1, -0.15)[GRADE[finding.severity]])
     rim_mm = np.float32(20)
 
     def paint(canvas: Canvas) -> None:
         for side, field in canvas.lungs.items():
-            holes = np.abs(cells(canvas, field.box)) - threshold
-            holes = np.clip(holes * np.float32(7), 0, 1)
+            holes = np.clip((waves(canvas, field.box) - threshold) * np.float32(3), 0, 1)
             if finding.kind == "paraseptal":
                 holes *= canvas.cover(rim_mm - field.depth)
             holes *= _lobe(canvas, field, side, finding.lobe)
@@ -173,7 +149,7 @@ def lung_opacity(finding: Finding, build: Thorax, rng: np.random.Generator) -> P
     for side in _sides(finding):
         count = (3, 4, 6)[grade] if finding.lobe is None else (2, 3, 4)[grade]
         places = build.lobe_points(rng, side, finding.lobe, count, 8.0)
-        patches[side] = [(p, float(rng.uniform(20, 27) + 3 * grade)) for p in places]
+        patches[side] = [(p, float(rng.uniform(24, 31) + 3 * grade)) for p in places]
 
     def paint(canvas: Canvas) -> None:
         for side, blobs in patches.items():
@@ -182,7 +158,7 @@ def lung_opacity(finding: Finding, build: Thorax, rng: np.random.Generator) -> P
             if field is None or cover is None:
                 continue
             cover = cover * _lobe(canvas, field, side, finding.lobe)
-            canvas.paint(field.box, cover * np.float32(0.36), 30)
+            canvas.paint(field.box, cover * np.float32(0.42), 30)
             canvas.mark(field.box, cover, NUMBER["Lung opacity"], 0.4)
 
     return paint
@@ -190,7 +166,7 @@ def lung_opacity(finding: Finding, build: Thorax, rng: np.random.Generator) -> P
 
 def consolidation(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """A dense part of a lobe, with the airways still dark in it."""
-    radius = (23, 29, 36)[GRADE[finding.severity]]
+    radius = (27, 33, 40)[GRADE[finding.severity]]
     waves = Waves(rng, 34)
     patches = {}
     for side in _sides(finding):
@@ -207,7 +183,7 @@ def consolidation(finding: Finding, build: Thorax, rng: np.random.Generator) -> 
             cover = _blobs(canvas, field, blobs, waves, 2.0) if field else None  # type: ignore[arg-type]
             if field is None or cover is None:
                 continue
-            cover = cover * _lobe(canvas, field, side, finding.lobe)
+            cover = cover * np.minimum(3 * _lobe(canvas, field, side, finding.lobe), 1)
             canvas.paint(field.box, cover, 35)
             canvas.mark(field.box, cover, NUMBER["Consolidation"], 0.4)
             solid = np.zeros(canvas.hu.shape, np.float32)
@@ -222,7 +198,8 @@ def consolidation(finding: Finding, build: Thorax, rng: np.random.Generator) -> 
 
 def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """A net of fine lines in the outer lung."""
-    cells = Cells(rng, 26)
+    length_mm = 38.0
+    sheets = [Waves(rng, length_mm, 6) for _ in range(2)]
     half_mm = (0.9, 1.2, 1.5)[GRADE[finding.severity]]
     outer_mm = np.float32(32)
 
@@ -230,8 +207,8 @@ def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator)
         drawn = max(half_mm, 0.25 * canvas.edge_mm)
         for side, field in canvas.lungs.items():
             net = np.zeros(field.cover.shape, np.float32)
-            for phase in cells.along(canvas, field.box):
-                gap = np.abs(np.sin(phase)) * np.float32(26 / (2 * math.pi))
+            for sheet in sheets:  # a septum is where a wave field crosses zero
+                gap = np.abs(sheet(canvas, field.box)) * np.float32(length_mm / (2 * math.pi))
                 net = np.maximum(net, canvas.cover(np.float32(drawn) - gap))
             net = net * np.float32(half_mm / drawn)
             net = net * canvas.cover((outer_mm - field.depth) * np.float32(0.4))
@@ -244,7 +221,7 @@ def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator)
 
 def peribronchial_thickening(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Thick walls around the central bronchi of both lungs."""
-    wall = (2.6, 3.3, 4.0)[GRADE[finding.severity]] + 0.4 * float(rng.random())
+    wall = (3.6, 4.4, 5.2)[GRADE[finding.severity]] + 0.4 * float(rng.random())
 
     def paint(canvas: Canvas) -> None:
         for start, end, air in build.bronchi:
@@ -261,9 +238,10 @@ def peribronchial_thickening(finding: Finding, build: Thorax, rng: np.random.Gen
 
 
 def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Scars at the lung's top (or base): bands towards the hilum and a cap of thick pleura."""
+    """Scars at the lung's top (or base): bands, a cap of thick pleura, specks of calcium."""
     grade = GRADE[finding.severity]
     scars: list[tuple[Point, list[Point], float]] = []
+    specks: list[Point] = []
     for side in _sides(finding):
         places = build.lobe_points(rng, side, finding.lobe, 120, 3.0)
         up = 1 if finding.lobe == "upper lobe" else -1
@@ -271,10 +249,13 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
         hub = places[int(rng.random() * 6)]
         inward = np.array([SIGN[side] * 40, -10, hub[2] - up * 55])
         ends: list[Point] = []
-        for _ in range(3 + grade):
+        for _ in range(4 + grade):
             end = np.array(hub) + (inward - hub) * rng.uniform(0.5, 0.95) + rng.normal(0, 14, 3)
             ends.append((float(end[0]), float(end[1]), float(end[2])))
-        scars.append((hub, ends, float(rng.uniform(24, 30) + 4 * grade)))
+        for _ in range(4 + 2 * grade):
+            speck = np.array(hub) + (inward - hub) * rng.uniform(0.0, 0.4) + rng.normal(0, 9, 3)
+            specks.append((float(speck[0]), float(speck[1]), float(speck[2])))
+        scars.append((hub, ends, float(rng.uniform(32, 38) + 4 * grade)))
 
     def paint(canvas: Canvas) -> None:
         inside = np.zeros(canvas.hu.shape, np.float32)
@@ -282,7 +263,7 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
             inside[field.box] = np.maximum(inside[field.box], field.cover)
         for hub, ends, radius in scars:
             for end in ends:
-                part = tube(canvas, hub, end, canvas.least_radius(2.6 + 0.5 * grade))
+                part = tube(canvas, hub, end, canvas.least_radius(3.4 + 0.6 * grade))
                 if part is not None:
                     box, cover = part[0], part[1] * inside[part[0]]
                     canvas.paint(box, cover, 20)
@@ -291,10 +272,19 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
             cap, lung = ellipsoid(canvas, hub, (radius, radius, radius)), canvas.lungs.get(side)
             if cap is not None and lung is not None:
                 rim = np.zeros(canvas.hu.shape, np.float32)
-                rim[lung.box] = lung.cover * canvas.cover(np.float32(9 + 2 * grade) - lung.depth)
+                rim[lung.box] = (lung.cover > 0.02) * canvas.cover(
+                    np.float32(14 + 2 * grade) - lung.depth
+                )
                 cover = cap[1] * rim[cap[0]]
                 canvas.paint(cap[0], cover, 35)
                 canvas.mark(cap[0], cover, NUMBER[finding.name], 0.3)
+        radius = canvas.least_radius(2.5)
+        for speck in specks:
+            part = ellipsoid(canvas, speck, (radius, radius, radius))
+            if part is not None:
+                cover = part[1] * inside[part[0]]
+                canvas.paint(part[0], cover, 450)
+                canvas.mark(part[0], cover, NUMBER[finding.name])
 
     return paint
 
@@ -304,16 +294,16 @@ def atelectasis(finding: Finding, build: Thorax, rng: np.random.Generator) -> Pa
     grade = GRADE[finding.severity]
     plates: list[tuple[Point, tuple[float, float, float], np.ndarray]] = []
     for side in _sides(finding):
-        places = build.lobe_points(rng, side, finding.lobe, 120, 7.0)
-        places = sorted(places, key=lambda p: p[2])[:16]
-        for _ in range(1 + (grade if finding.kind == "linear" else grade // 2)):
+        places = build.lobe_points(rng, side, finding.lobe, 100, 12.0)
+        places = sorted(places, key=lambda p: p[2])[:25]
+        for _ in range(2 + (grade if finding.kind == "linear" else grade // 2)):
             place = places[int(rng.random() * len(places))]
             slope = random_turn(rng) * 0.22 + np.eye(3)
             across = slope[0] / math.sqrt(float((slope[0] ** 2).sum()))
             up = np.cross(across, slope[1])
             up /= math.sqrt(float((up**2).sum()))
             turn = np.stack([across, np.cross(up, across), up])
-            thick = rng.uniform(3.5, 5) if finding.kind == "linear" else rng.uniform(9, 13)
+            thick = rng.uniform(4.5, 6) if finding.kind == "linear" else rng.uniform(11, 15)
             size = (float(rng.uniform(28, 40)), float(rng.uniform(24, 34)), float(thick))
             plates.append((place, size, turn))
 
@@ -336,7 +326,7 @@ def bronchiectasis(finding: Finding, build: Thorax, rng: np.random.Generator) ->
     tubes: list[tuple[Point, Point, float]] = []
     for side in _sides(finding):
         for place in build.lobe_points(
-            rng, side, finding.lobe, 4 + 2 * GRADE[finding.severity], 9.0
+            rng, side, finding.lobe, 8 + 3 * GRADE[finding.severity], 11.0
         ):
             centre = np.array(place)
             inward = np.array([SIGN[side] * 36, -12, 0]) - centre
@@ -346,15 +336,15 @@ def bronchiectasis(finding: Finding, build: Thorax, rng: np.random.Generator) ->
                 (
                     place,
                     (float(end[0]), float(end[1]), float(end[2])),
-                    6.0 + 2.5 * float(rng.random()),
+                    7.0 + 3.0 * float(rng.random()),
                 )
             )
 
     def paint(canvas: Canvas) -> None:
         for start, end, radius in tubes:
-            wall = tube(canvas, start, end, radius + 2.2)
+            wall = tube(canvas, start, end, radius + 3.0)
             if wall is not None:
-                canvas.paint(*wall, 10)
+                canvas.paint(*wall, 40)
                 canvas.mark(*wall, NUMBER["Bronchiectasis"], 0.4)
         for start, end, radius in tubes:
             lumen = tube(canvas, start, end, radius - 1.0)
@@ -366,7 +356,7 @@ def bronchiectasis(finding: Finding, build: Thorax, rng: np.random.Generator) ->
 
 def lung_nodule(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Round spots in a lobe; the first is the one the report measures."""
-    hu = {"solid": 50.0, "calcified": 480.0, "ground-glass": -430.0}[finding.kind]
+    hu = {"solid": 60.0, "calcified": 600.0, "ground-glass": -350.0}[finding.kind]
     size = finding.size_mm or 10.0
     side = _sides(finding)[0]
     places = build.lobe_points(rng, side, finding.lobe, finding.count, 0.6 * size + 3)

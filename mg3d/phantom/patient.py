@@ -164,7 +164,7 @@ def _lobe(rng: np.random.Generator, side: Side) -> str:
 
 def _size(rng: np.random.Generator, low: float, high: float, severity: Severity) -> float:
     """A size in mm, whole numbers as in reports; the severer, the nearer to `high`."""
-    middle = {"mild": 0.3, "moderate": 0.55, "severe": 0.8}[severity]
+    middle = {"mild": 0.4, "moderate": 0.65, "severe": 0.85}[severity]
     share = min(max(middle + 0.15 * rng.standard_normal(), 0.0), 1.0)
     return float(round(low + share * (high - low)))
 
@@ -210,7 +210,7 @@ def _lung_nodule(severity: Severity, rng: np.random.Generator) -> dict[str, Any]
         "side": side,
         "lobe": _lobe(rng, side),
         "size_mm": _size(rng, 6, 30, severity),
-        "count": 1 + int(4 * rng.random() ** 2),
+        "count": 1 + int(4 * rng.random() ** 1.5),
     }
 
 

@@ -194,11 +194,11 @@ def _canvas(
 def _add_noise(canvas: Canvas, kernel: Kernel, rng: np.random.Generator, strength: float) -> None:
     """Noise as the kernel shapes it, within each slice; thicker voxels are calmer.
 
-    Independent noise would fall with the root of the volume; scans are made with less dose where
-    voxels are large, so that it falls more slowly.
+    Independent noise would fall with the root of the volume. Neighbouring voxels are not quite
+    independent and scans with large voxels get less dose, so it falls more slowly.
     """
     volume = float(np.prod(canvas.spacing_mm))
-    sigma = strength * kernel.noise_hu * volume**-0.2
+    sigma = strength * kernel.noise_hu * volume**-0.3
     noise = rng.standard_normal(canvas.hu.shape, dtype=np.float32)
     share, gain = np.float32(kernel.blur), 1.0
     for axis in (1, 2):

@@ -29,10 +29,10 @@ class Variation:
     chest: float = 0.04  # width and depth of the chest, each
     heart: float = 0.04
     diaphragm_mm: float = 7.0  # how deep the breath was
-    lung_hu: float = 18.0
-    texture_hu: float = 14.0  # slow waves in the lung
+    lung_hu: float = 12.0
+    texture_hu: float = 10.0  # slow waves in the lung
     vessel_spread: float = 0.15  # calibre of the lung's vessels
-    contrast_share: float = 0.3  # of patients, given contrast agent (0 to 1)
+    contrast_share: float = 0.15  # of patients, given contrast agent (0 to 1)
     noise: float = 1.0  # times the scanner's usual noise
 
 
@@ -166,7 +166,7 @@ def draw_thorax(plan: PatientPlan, variation: Variation) -> Thorax:
         "width": width * (0.95 if female else 1.0),
         "depth": depth * (0.95 if female else 1.0),
         "fat_mm": fat,
-        "bone_hu": float(330 - 2.2 * plan.age + 25 * rng.standard_normal()),
+        "bone_hu": float(230 - 1.6 * plan.age + 25 * rng.standard_normal()),
         "blood_hu": float(rng.uniform(140, 260) if rng.random() < v.contrast_share else 40),
         "lung_hu": float(-850 + v.lung_hu * np.clip(rng.standard_normal(), -2, 2)),
     }
@@ -236,26 +236,26 @@ def _grow_trees(build: Thorax, calibre: float, rng: np.random.Generator) -> tupl
     vessels: list[tuple[Point, Point, float]] = []
     bronchi: list[tuple[Point, Point, float]] = []
     for side, lobe in LOBES:
-        hilum = np.array([SIGN[side] * (34 if side == "right" else 36), -12.0, -2.0])
+        hilum = np.array([SIGN[side] * (34 if side == "right" else 36), -14.0, 6.0])
         places = np.array(build.lobe_points(rng, side, lobe, 60, 5.0))
         trunk = 0.5 * (hilum + places.mean(axis=0)) + rng.normal(0, 3, 3)
-        vessels.append((_point(hilum), _point(trunk), 5.6 * calibre))
+        vessels.append((_point(hilum), _point(trunk), 4.8 * calibre))
         airway = trunk + np.array([0, -7, 3])
         bronchi.append((_point(hilum + np.array([0, 4, 6])), _point(airway), 3.6))
         forks = trunk + 0.6 * (places[:5] - trunk) + rng.normal(0, 4, (5, 3))
         gaps = np.sqrt(((places[None] - forks[:, None]) ** 2).sum(axis=-1))
         tips = []
         for fork, gap in zip(forks, gaps, strict=True):
-            vessels.append((_point(trunk), _point(fork), 3.4 * calibre))
+            vessels.append((_point(trunk), _point(fork), 2.8 * calibre))
             bronchi.append((_point(airway), _point(fork + np.array([0, -4, 2])), 2.1))
             for end in places[(gap > 14) & (gap < 55)][:5]:
                 tips.append(fork + 0.9 * (end - fork))
-                vessels.append((_point(fork), _point(tips[-1]), 2.2 * calibre))
+                vessels.append((_point(fork), _point(tips[-1]), 1.9 * calibre))
         ends = np.array(tips)[:, None] + rng.normal(0, 14, (25, 3, 3))[: len(tips)]
         x, y, z = np.moveaxis(ends, -1, 0)
         inside = build.lung_depth(side, x, y, z, z) > 2
         for tip, row, keep in zip(tips, ends, inside, strict=True):
-            vessels += [(_point(tip), _point(end), 1.1 * calibre) for end in row[keep]]
+            vessels += [(_point(tip), _point(end), 1.0 * calibre) for end in row[keep]]
     return tuple(vessels), tuple(bronchi)
 
 
