@@ -1,0 +1,118 @@
+"""What each loss is worth: the best a model could do that learned nothing worth having.
+
+A loss without its trivial baseline says little. MIM competes with the mean training volume, MLM with
+the unigram model, the contrastive losses with chance, SSM with one cosine for all pairs, SFR with
+one prediction for all sentences. All are measured on the same held-out batches, with the same
+hidden blocks and words, as the losses themselves.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mg3d.config import PretrainConfig
+from mg3d.data.dataset import VolumeReportDataset
+from mg3d.objectives.collapse import feature_spread
+from mg3d.objectives.contrastive import chance_loss
+from mg3d.objectives.mim import mean_volume_loss
+from mg3d.objectives.mlm import unigram_loss
+from mg3d.objectives.sfr import constant_loss
+from mg3d.objectives.ssm import collapsed_loss
+from mg3d.training.heldout import held_out_batches
+from mg3d.training.step import Pretraining
+
+BASELINES = {
+    "mim": "the mean training volume",
+    "mlm": "the unigram model",
+    "sfr": "one prediction for every sentence",
+    "cml": "chance",
+    "dfa": "chance",
+    "ssm": "one cosine for every pair",
+    "clip": "chance",
+}
+
+
+@dataclass(frozen=True)
+class Trivial:
+    """Baselines of the active objectives, and whether features are still spread out."""
+
+    losses: dict[str, float]  # objective -> loss of its baseline on held-out patients
+    spread: dict[str, float]  # "sfr", "ssm": 0 if all features point the same way, up to 1
+
+
+@torch.no_grad()
+def trivial_losses(
+    pretraining: Pretraining,
+    train: VolumeReportDataset,
+    val: VolumeReportDataset,
+    config: PretrainConfig,
+) -> Trivial:
+    """Measure every active objective's baseline on held-out patients, mean over batches.
+
+    SFR's and SSM's baselines depend on what the model compares, so they are those of `pretraining`
+    as it is now.
+
+    Args:
+        pretraining: the trained model.
+        train: patients whose mean volume and word counts the baselines know.
+        val: held-out patients.
+        config: of the run.
+    """
+    was_training = pretraining.training
+    pretraining.eval()
+    objectives = pretraining.objectives
+    device = next(pretraining.parameters()).device
+    text = pretraining.model.text_encoder
+    average = mean_volume(train).to(device) if "mim" in objectives else None
+    counts = token_counts(train, text.vocabulary_size).to(device)
+    losses: dict[str, list[float]] = {}
+    spread: dict[str, list[float]] = {}
+    for batch in held_out_batches(val, config, text, device):
+        found: dict[str, Tensor | float] = dict.fromkeys(
+            ("cml", "dfa", "clip"), chance_loss(len(batch))
+        )
+        features = pretraining.model(batch)
+        if average is not None:
+            assert batch.voxel_mask is not None
+            found["mim"] = mean_volume_loss(
+                average, batch.volume, batch.voxel_mask, config.mim_output_stride
+            )
+        if "mlm" in objectives:
+            assert batch.word_mask is not None
+            found["mlm"] = unigram_loss(counts, batch.tokens, batch.word_mask)
+        if "sfr" in objectives:
+            guesses = objectives["sfr"].compare(features, batch)
+            found["sfr"] = constant_loss(guesses.target, len(batch))
+            spread.setdefault("sfr", []).append(float(feature_spread(guesses.target)))
+        if "ssm" in objectives and len(batch) > 1:
+            found["ssm"] = collapsed_loss(objectives["ssm"].compare(features, batch))
+            real = ~batch.sentence_padding
+            visual = objectives["ssm"].visual(features.informed_sentences[real])
+            spread.setdefault("ssm", []).append(float(feature_spread(visual)))
+        for name in objectives:
+            if name in found:
+                losses.setdefault(name, []).append(float(found[name]))
+    pretraining.train(was_training)
+    return Trivial(_means(losses), _means(spread))
+
+
+def mean_volume(dataset: VolumeReportDataset) -> Float[Tensor, "1 H W D"]:
+    """Mean of every patient's first volume, 0 to 1 over the HU window."""
+    total = torch.zeros_like(dataset.load_volume(0), dtype=torch.float64)
+    for row in dataset.first_volumes:
+        total += dataset.load_volume(row)
+    return (total / len(dataset.first_volumes)).float()
+
+
+def token_counts(dataset: VolumeReportDataset, vocabulary_size: int) -> Int[Tensor, " V"]:
+    """How often each token stands in the reports of every patient's first volume."""
+    tokens = [
+        dataset.reports[row].tokens[dataset.reports[row].word >= 0] for row in dataset.first_volumes
+    ]
+    return torch.bincount(torch.cat(tokens), minlength=vocabulary_size)
+
+
+def _means(values: dict[str, list[float]]) -> dict[str, float]:
+    return {name: sum(items) / len(items) for name, items in values.items()}
