@@ -4,7 +4,7 @@ Two protocols, each with its chance level and its shuffled-report control.
 
 - **own head**: the model's own `clip` head compares both; nothing is fitted
   afterwards. Only a model trained with `clip` has one.
-- **alignment head**: a linear map from frozen volume features to frozen report features is fitted on
+- **alignment head**: a linear map from frozen volume to frozen report features is fitted on
   training patients (ridge regression, closed form), so that any encoder, also an untrained one, can
   be asked the same question.
 
