@@ -1,0 +1,173 @@
+"""The bytes of a volume file: complete, unpacked and checked, or an error that says what is wrong.
+
+A gzip stream is read to its end, so that its checksum is compared: a reader that stops after the
+last voxel passes on damaged voxels without a word. Nothing large is allocated before it is known
+that the file can hold it.
+"""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+CHUNK = 1 << 20  # bytes read at a time
+MOST_EXPANSION = 1032  # deflate never makes more of one byte
+
+GZIP = b"\x1f\x8b"
+OTHER_FORMATS = {
+    b"version https://git-lfs": "is a Git LFS pointer in place of the volume; run `git lfs pull`, "
+    "or download the real file",
+    b"\x89PNG": "is a PNG image, not a NIfTI file; give a CT volume (.nii or .nii.gz)",
+    b"\xff\xd8\xff": "is a JPEG image, not a NIfTI file; give a CT volume (.nii or .nii.gz)",
+    b"PK\x03\x04": "is a zip archive, not a NIfTI file; unpack it first",
+    b"ObjectType": "is a MetaImage file, which is not read here; convert it to NIfTI",
+}
+
+
+class VolumeError(ValueError):
+    """A volume cannot be used; the message names the file, what is wrong and what to do."""
+
+
+class Payload:
+    """The unpacked bytes of one file, from the first on.
+
+    Args:
+        path: named in errors.
+        file: open for reading, at its start.
+        size: bytes in the file.
+        packed: whether the bytes are a gzip stream.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, size: int, packed: bool):
+        self.path, self.packed = path, packed
+        self.most = size * MOST_EXPANSION if packed else size  # unpacked bytes it can hold
+        self.position = 0
+        self._file = file
+        self._unpacker = zlib.decompressobj(31) if packed else None
+        self._waiting = b""  # packed bytes read but not unpacked
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes; fewer at the end."""
+        buffer = bytearray(size)
+        return bytes(buffer[: self.fill(memoryview(buffer))])
+
+    def fill(self, view: memoryview) -> int:
+        """Write the next bytes into `view`; how many there were."""
+        filled = 0
+        while filled < len(view):
+            piece = self._next(len(view) - filled)
+            if not piece:
+                break
+            view[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        self.position += filled
+        return filled
+
+    def skip(self, size: int) -> None:
+        """Pass over bytes."""
+        while size > 0:
+            got = len(self.read(min(size, CHUNK)))
+            if not got:
+                break
+            size -= got
+
+    def finish(self) -> int:
+        """Read to the end, so that a gzip checksum is compared; how many bytes were left."""
+        start = self.position
+        while self.read(CHUNK):
+            pass
+        return self.position - start
+
+    def _next(self, most: int) -> bytes:
+        if self._unpacker is None:
+            return self._file.read(min(most, CHUNK))
+        while True:
+            if self._unpacker.eof and not self._start_next_member():
+                return b""
+            packed = self._waiting or self._file.read(CHUNK)
+            if not packed:
+                raise VolumeError(
+                    f"{self.path}: truncated gzip stream, it ends in the middle (an interrupted "
+                    "download?); fetch the file again"
+                )
+            try:
+                piece = self._unpacker.decompress(packed, min(most, 4 * CHUNK))
+            except zlib.error as error:
+                raise VolumeError(
+                    f"{self.path}: damaged gzip stream ({_in_words(error)}); fetch the file again"
+                ) from error
+            self._waiting = self._unpacker.unconsumed_tail
+            if piece:
+                return piece
+
+    def _start_next_member(self) -> bool:
+        """A gzip file may hold several streams; zeros after the last one are padding."""
+        assert self._unpacker is not None
+        rest = (self._unpacker.unused_data or self._file.read(CHUNK)).lstrip(b"\0")
+        if not rest:
+            rest = self._file.read(CHUNK).lstrip(b"\0")
+        if not rest:
+            return False
+        if not rest.startswith(GZIP):
+            raise VolumeError(
+                f"{self.path}: {len(rest)} or more bytes that are no gzip stream follow the volume; "
+                "fetch the file again"
+            )
+        self._unpacker, self._waiting = zlib.decompressobj(31), rest
+        return True
+
+
+def _in_words(error: zlib.error) -> str:
+    text = str(error)
+    if "incorrect data check" in text:
+        return "gzip CRC mismatch: the voxels are not those that were packed"
+    if "incorrect length check" in text:
+        return "gzip length mismatch"
+    return f"bad data: {text}"
+
+
+@contextmanager
+def open_payload(path: Path) -> Iterator[Payload]:
+    """Open a `.nii` or `.nii.gz` file by what it holds, whatever its name says.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        VolumeError: if the file is empty, or clearly something else than a volume.
+    """
+    if path.is_dir():
+        raise VolumeError(
+            f"{path}: is a folder, expected a .nii or .nii.gz file; "
+            "convert a DICOM series to NIfTI first (for instance with dcm2niix)"
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such volume; check the path")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(512)
+        file.seek(0)
+        if not start:
+            raise VolumeError(f"{path}: empty file (0 bytes); fetch the file again")
+        for signature, message in OTHER_FORMATS.items():
+            if start.startswith(signature):
+                raise VolumeError(f"{path}: {message}{_missing_raw(path, start)}")
+        if start.lstrip()[:1] == b"<":
+            raise VolumeError(
+                f"{path}: not a NIfTI file (looks like HTML): was the download authorised? "
+                "Log in where the data set is gated, and fetch the file again"
+            )
+        yield Payload(path, file, size, packed=start.startswith(GZIP))
+
+
+def _missing_raw(path: Path, start: bytes) -> str:
+    """For a MetaImage header: the data file it names but that is not there."""
+    for line in start.splitlines():
+        key, _, value = line.decode("latin-1").partition("=")
+        name = value.strip()
+        if (
+            key.strip() == "ElementDataFile"
+            and name != "LOCAL"
+            and not (path.parent / name).exists()
+        ):
+            return f"; besides, its data file {name} is missing"
+    return ""
