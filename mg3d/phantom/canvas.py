@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt32
+from jaxtyping import Float32, UInt32
 
 Point = tuple[float, float, float]  # x right, y anterior, z superior; mm from the body's centre
 Box = tuple[slice, slice, slice]
@@ -123,14 +123,14 @@ class Canvas:
             slices.append(slice(start, stop))
         return slices[0], slices[1], slices[2]
 
-    def cover(self, inside_mm: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def cover(self, inside_mm: np.ndarray) -> np.ndarray:
         """Share of each voxel that is inside, from the distance to the surface (inside > 0)."""
         share = inside_mm * np.float32(1 / self.edge_mm)
         share += np.float32(0.5)
         np.maximum(share, np.float32(0), out=share)
         return np.minimum(share, np.float32(1), out=share)
 
-    def paint(self, box: Box, cover: Float[np.ndarray, "..."], hu: Any) -> None:
+    def paint(self, box: Box, cover: np.ndarray, hu: Any) -> None:
         """Replace what is there by `hu` (a number or one per voxel), in the share covered."""
         there = self.hu[box]
         change = hu - there

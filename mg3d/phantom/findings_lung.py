@@ -214,7 +214,7 @@ def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator)
             net = net * canvas.cover((outer_mm - field.depth) * np.float32(0.4))
             net = net * _lobe(canvas, field, side, finding.lobe)
             canvas.paint(field.box, net, 0)
-            canvas.mark(field.box, net, NUMBER[finding.name], 0.25)
+            canvas.mark(field.box, net, NUMBER[finding.name], 0.15)
 
     return paint
 
