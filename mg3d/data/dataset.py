@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from mg3d.data.masking import hide_blocks, hide_words
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from mg3d.data.labels import CT_RATE_FINDINGS
+from mg3d.data.masking import hide_blocks, hide_words
 from mg3d.text.report import report_sentences
 from mg3d.text.tokens import TokenizedReport, tokenize_report
 
@@ -183,6 +183,21 @@ class VolumeReportDataset(Dataset[Patient]):
         from mg3d.data.manifest import read_voxels
 
         return read_voxels(self.folder / self.rows["volume"][row])[None]
+
+    def load_mask(self, row: int, finding: str) -> Bool[Tensor, "H W D"]:
+        """Where one finding of one row of `rows` is; nowhere if the data set has no masks.
+
+        Args:
+            row: of `rows`.
+            finding: one of `CT_RATE_FINDINGS`.
+        """
+        from mg3d.data.manifest import read_masks
+
+        path = self.rows["masks"][row]
+        if not path:
+            return torch.zeros(self.load_volume(row).shape[1:], dtype=torch.bool)
+        bits = read_masks(self.folder / path)
+        return (bits >> CT_RATE_FINDINGS.index(finding)) & 1 == 1
 
     def labels(self) -> Float[np.ndarray, "P C"]:
         """Findings of every patient's first volume, 0 or 1, NaN where unknown."""

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from mg3d.evaluation.encode import Encoded, project_reports, project_volumes
 from mg3d.evaluation.metrics import Score, bootstrap, recall_at, retrieval_pools
+from mg3d.training.step import Pretraining
 
 RIDGE = 1.0  # times the number of training patients, on standardised features
 
@@ -65,6 +67,21 @@ def retrieve(
         size,
         k,
     )
+
+
+def similarity_of(pretraining: Pretraining, encoded: Encoded) -> Float[np.ndarray, "P P"]:
+    """Cosine of every report (row) with every volume (column).
+
+    In the space of the clip head, or, without one, of the uni-modal vectors.
+
+    Args:
+        pretraining: the model that encoded.
+        encoded: its patients.
+    """
+    if "clip" in pretraining.objectives:
+        head = pretraining.objectives["clip"]
+        return project_reports(head, encoded) @ project_volumes(head, encoded).T
+    return _unit(encoded.report_vector) @ _unit(encoded.volume_vector).T
 
 
 def align(

@@ -1,8 +1,8 @@
 """What each loss is worth: the best a model could do that learned nothing worth having.
 
 A loss without its trivial baseline says little. MIM competes with the mean training volume, MLM
-with the unigram model, the contrastive losses with chance, SSM with one cosine for all pairs, SFR with
-one prediction for all sentences. All are measured on the same held-out batches, with the same
+with the unigram model, the contrastive losses with chance, SSM with one cosine for all pairs, SFR
+with one prediction for all sentences. All are measured on the same held-out batches, with the same
 hidden blocks and words, as the losses themselves.
 """
 

@@ -4,6 +4,8 @@ For every finding, the volume is compared with sentences that state it and sente
 the score is the difference of the mean cosines.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -16,7 +18,10 @@ from mg3d.text.prompts import PROMPTS
 
 
 def zero_shot_scores(
-    model: MG3D, head: CLIP, volumes: Float[np.ndarray, "P d"]
+    model: MG3D,
+    head: CLIP,
+    volumes: Float[np.ndarray, "P d"],
+    findings: Sequence[str] = CT_RATE_FINDINGS,
 ) -> Float[np.ndarray, "P C"]:
     """How much more each volume resembles the finding stated than denied, -2 to 2.
 
@@ -24,9 +29,10 @@ def zero_shot_scores(
         model: embeds the prompts.
         head: compares; trained with the model.
         volumes: unit vectors in the head's space.
+        findings: one column each.
     """
     columns = []
-    for finding in CT_RATE_FINDINGS:
+    for finding in findings:
         assertions, denials = PROMPTS[finding]
         stated = embed_sentences(model, head, list(assertions))
         denied = embed_sentences(model, head, list(denials))

@@ -63,6 +63,7 @@ def pretrain(
     *,
     pretraining: Pretraining | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     stop_after: int | None = None,
     progress: bool | None = None,
     log: Callable[[str], None] = print,
@@ -76,12 +77,14 @@ def pretrain(
         output_dir: gets `config.json`, `history.csv` and `checkpoint/`.
         pretraining: start from this instead of fresh weights.
         resume: continue from the checkpoint in `output_dir`, if there is one.
+        overwrite: start again where `output_dir` holds a run already.
         stop_after: stop (and save) after this many steps in all, as if interrupted.
         progress: show a progress bar; None: only in a terminal.
         log: gets one line per thing a reader should know.
 
     Raises:
-        FileExistsError: if `output_dir` holds a run already and `resume` is False.
+        FileExistsError: if `output_dir` holds a run already, and neither `resume` nor `overwrite`
+            says what to do with it.
     """
     from accelerate import Accelerator
     from tqdm import tqdm
@@ -98,10 +101,10 @@ def pretrain(
     output_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = output_dir / "checkpoint"
     found = find_checkpoint(checkpoint)
-    if found and not resume:
+    if found and not (resume or overwrite):
         raise FileExistsError(
-            f"{output_dir} holds a run already; continue it with resume=True, or choose another "
-            "output_dir"
+            f"{output_dir} holds a run already; continue it with resume=True, start again with "
+            "overwrite=True, or choose another output_dir"
         )
 
     pretraining = pretraining or build_pretraining(config)
