@@ -197,7 +197,10 @@ def _paint_mediastinum(canvas: Canvas, build: Thorax) -> np.ndarray:
     spine_y = _spine_y(canvas, EVERYWHERE)
     spine = f(20) - np.sqrt(canvas.x * canvas.x * f(0.8) + spine_y * spine_y)
     behind = np.minimum(f(22) - np.abs(canvas.x), -(spine_y - f(5)))
-    medial = np.maximum(np.maximum(middle, spine), behind)
+    beside = canvas.x + f(17), canvas.y + f(41)  # the descending aorta lies left of the spine
+    aorta = f(15) - np.sqrt(beside[0] * beside[0] + beside[1] * beside[1])
+    aorta = np.minimum(aorta, f(72) - canvas.z)
+    medial = np.maximum(np.maximum(middle, aorta), np.maximum(spine, behind))
     fat = np.minimum(middle, np.minimum(canvas.z + f(78), f(122) - canvas.z))
     canvas.paint(EVERYWHERE, canvas.cover(fat), FAT)
     return medial
