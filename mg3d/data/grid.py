@@ -1,9 +1,9 @@
 """From a scan of any size to the model's grid: crop or pad around the centre, and resample.
 
 Resampling is linear and antialiased: each new voxel is a weighted mean under a triangle as wide as
-the coarser of the two grids, so that nothing between two new voxels is lost. The weights of the three
-axes are independent, so it is three small matrix products; they run slab by slab, and the whole scan
-is never held as floating point numbers. What lies outside the scan is air.
+the coarser of the two grids, so that nothing between two new voxels is lost. The weights of the
+three axes are independent, so it is three small matrix products; they run slab by slab, and the
+whole scan is never held as floating point numbers. What lies outside the scan is air.
 
 Source: `paper` grid: MG-3D's released loading code (central crop, then 128 x 96 x 128).
 """
@@ -44,7 +44,8 @@ class Grid:
         if self.spacing_mm is not None:
             if len(self.spacing_mm) != 3 or not all(0 < s < 1000 for s in self.spacing_mm):
                 raise ValueError(
-                    f"spacing_mm is three lengths above 0, or None to stretch, got {self.spacing_mm}"
+                    "spacing_mm is three lengths above 0, or None to stretch; "
+                    f"got {self.spacing_mm}"
                 )
             if tuple(self.crop) != (1.0, 1.0, 1.0):
                 raise ValueError(
@@ -70,7 +71,7 @@ class GridVolume:
 
 @dataclass(frozen=True)
 class _Axis:
-    """New voxel i of one axis is centred at `start + (i + 0.5) * step`, in old voxels from the edge."""
+    """New voxel i of an axis is centred at `start + (i + 0.5) * step`, old voxels from the edge."""
 
     start: float
     step: float
@@ -190,7 +191,7 @@ def _affine(volume: Volume, axes: tuple[_Axis, _Axis, _Axis]) -> Float64[np.ndar
 def _resample(
     voxels: Shaped[np.ndarray, "H W D"], axes: tuple[_Axis, _Axis, _Axis], convert: Any
 ) -> Float32[np.ndarray, "h w d"]:
-    """Weighted means along d, then w, slab by slab; then h. The order is fixed, so are the bytes."""
+    """Weighted means along d, then w, slab by slab; then h. Always in this order."""
     along_h, along_w, along_d = (axis.weights() for axis in axes)
     used = [np.flatnonzero(weight.any(axis=0)) for weight in (along_h, along_w, along_d)]
     if not all(len(which) for which in used):

@@ -6,7 +6,7 @@ the sform is taken before the qform, as nibabel does.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -57,7 +57,8 @@ def read_header(payload: Payload) -> NiftiHeader:
     from nibabel.nifti2 import Nifti2Header
 
     path, start = payload.path, payload.read(4)
-    for order in "<>":
+    orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+    for order in orders:
         version = {348: Nifti1Header, 540: Nifti2Header}.get(
             int.from_bytes(start, "little" if order == "<" else "big")
         )

@@ -42,7 +42,7 @@ def from_canonical(
     orientation = _orientation(affine)
     order = _order(orientation)
     flipped = [axis for axis, source in enumerate(order) if orientation[source][1] < 0]
-    return np.flip(canonical, flipped).transpose(np.argsort(order))
+    return np.flip(canonical, tuple(flipped)).transpose(np.argsort(order))
 
 
 def _orientation(affine: np.ndarray) -> list[tuple[int, int]]:

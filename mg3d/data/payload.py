@@ -111,7 +111,7 @@ class Payload:
             return False
         if not rest.startswith(GZIP):
             raise VolumeError(
-                f"{self.path}: {len(rest)} or more bytes that are no gzip stream follow the volume; "
+                f"{self.path}: bytes that are no gzip stream follow the volume; "
                 "fetch the file again"
             )
         self._unpacker, self._waiting = zlib.decompressobj(31), rest

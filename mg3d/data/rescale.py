@@ -1,9 +1,9 @@
 """HU is proved, not assumed: which slope and intercept turn stored numbers into Hounsfield units.
 
 CT-RATE's first release holds stored pixel values, and only its metadata table says how they become
-HU; its corrected release holds HU, and the same table must not be applied again. So the release says
-which rescale is tried first, and the voxels decide: HU have air near -1000 and soft tissue near 0.
-What shows neither is refused, with the likeliest reason.
+HU; its corrected release holds HU, and the same table must not be applied again. So the release
+says which rescale is tried first, and the voxels decide: HU have air near -1000 and soft tissue
+near 0. What lacks either is refused, with the likeliest reason.
 
 Source: CT-RATE's data correction note; NIfTI-1 (`scl_slope`); HU of air -1000 and water 0 by
 definition.
@@ -148,7 +148,7 @@ def _why_not(
     hu = sample * slope + intercept
     low, high, median = (float(v) for v in (hu.min(), hu.max(), np.median(hu)))
     tried = ", ".join(f"{s:g} x stored {i:+g} ({rule})" for s, i, rule in offers)
-    if -1.5 <= low and high <= 1.5:
+    if low >= -1.5 and high <= 1.5:
         guess = "the values look normalised already; give the volume in HU"
     elif low >= 0 and high <= 255:
         guess = "an 8-bit range (a CT window saved as an image?), not HU; give the volume in HU"
@@ -159,9 +159,7 @@ def _why_not(
             else "give the metadata table with its RescaleSlope and RescaleIntercept"
         )
     elif any(not _missing(hu + back) for back in (1000, 1024, 8192)):
-        guess = (
-            "air lies far below -1000: was the rescale applied twice? Give the file as published"
-        )
+        guess = "air lies far below -1000: was the rescale applied twice? Give the published file"
     else:
         guess = "is this a CT with some air and soft tissue in view?"
     return (

@@ -108,7 +108,7 @@ def read_volume(path: str | Path) -> Volume:
             warnings += ("named .gz but not packed; read as it is",)
         payload.skip(header.offset - payload.position)
         stored = np.empty(header.shape[::-1], header.dtype)  # x runs fastest
-        filled = payload.fill(memoryview(stored.reshape(-1).view(np.uint8)))
+        filled = payload.fill(stored.reshape(-1).view(np.uint8).data)
         if filled < stored.nbytes:
             raise VolumeError(
                 f"{path}: short payload: expected {stored.nbytes:,} bytes of voxels, "
@@ -191,7 +191,7 @@ def write_nifti(
     *,
     level: int = 1,
 ) -> None:
-    """Write a NIfTI-1 file (packed where the name ends in .gz), atomically, the same bytes each time.
+    """Write a NIfTI-1 file (packed where the name ends in .gz), atomically, always the same bytes.
 
     Args:
         path: its folder is made if it is missing.

@@ -1,0 +1,164 @@
+"""The table of a prepared folder: one row per volume, checked when it is read.
+
+A prepared folder is `manifest.csv`, the volumes it names, `dataset.json` (where they come from and
+what was done) and `refused.csv` (what was left out, and why). No patient is in two splits.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int32
+from torch import Tensor
+
+from mg3d.data.labels import CT_RATE_FINDINGS
+from mg3d.data.prepared import read_array
+from mg3d.data.volume import replace_file
+
+NAME = "manifest.csv"
+FACTS_NAME = "dataset.json"
+SPLITS = ("train", "val", "test")
+ID_COLUMNS = ("volume_id", "patient_id", "scan_id", "reconstruction", "split", "volume")
+TEXT_COLUMNS = ("findings", "impression")
+COLUMNS = (*ID_COLUMNS, *TEXT_COLUMNS, *CT_RATE_FINDINGS, "masks")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A prepared folder.
+
+    Attributes:
+        folder: paths in the table are relative to it.
+        rows: a pandas table with `COLUMNS`; labels are 0, 1 or NaN (unknown), the rest is text,
+            `reconstruction` a number.
+        facts: dataset.json, or {} where there is none.
+    """
+
+    folder: Path
+    rows: Any
+    facts: dict[str, Any]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the table of a prepared folder.
+
+    Args:
+        folder: the folder, or the path of its manifest.csv.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if a column, id, split or label is wrong; names file, column and row.
+    """
+    import pandas as pd
+
+    path = Path(folder)
+    path = path if path.suffix == ".csv" else path / NAME
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: this is no prepared folder; make one with data_prep "
+            "(python -m data_prep.ct_rate --help)"
+        )
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); prepare the data again") from error
+    missing = [name for name in COLUMNS if name not in rows.columns]
+    if missing:
+        raise ValueError(
+            f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(rows.columns)}; "
+            "prepare the data again, or add them (an empty label means unknown)"
+        )
+    if not len(rows):
+        raise ValueError(f"{path} has no rows; see refused.csv beside it for the reasons")
+    _check_ids(path, rows)
+    for name in CT_RATE_FINDINGS:
+        numbers = pd.to_numeric(rows[name].replace("", "nan"), errors="coerce")
+        wrong = (rows[name] != "") & ~numbers.isin([0, 1])
+        _refuse_first(path, rows, name, wrong, "expected 0, 1 or nothing (unknown)")
+        rows[name] = numbers.astype(float)
+    reconstruction = pd.to_numeric(rows["reconstruction"], errors="coerce")
+    wrong = reconstruction.isna() | (reconstruction % 1 != 0)
+    _refuse_first(path, rows, "reconstruction", wrong, "expected a whole number")
+    rows["reconstruction"] = reconstruction.astype(int)
+    facts_path = path.parent / FACTS_NAME
+    facts = json.loads(facts_path.read_text("utf-8")) if facts_path.is_file() else {}
+    return Manifest(path.parent, rows, facts)
+
+
+def write_manifest(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write the table of a prepared folder, atomically.
+
+    Args:
+        folder: of the data set.
+        rows: values by the names of `COLUMNS`; a label of None is unknown.
+
+    Raises:
+        ValueError: if a patient is in two splits or a volume is there twice.
+    """
+    rows = list(rows)
+    splits: dict[str, str] = {}
+    for row in rows:
+        _check_split(Path(NAME), str(row["patient_id"]), str(row["split"]), splits)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_file(folder / NAME, table.getvalue().encode("utf-8"))
+
+
+def read_voxels(path: Path) -> Float[Tensor, "H W D"]:
+    """Read one prepared volume, 0 to 1 over its HU window.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or not made by data_prep.
+    """
+    voxels = torch.from_numpy(read_array(Path(path), "volume"))
+    if voxels.dtype == torch.uint8:
+        return voxels.float().div_(255)
+    return voxels.float()
+
+
+def read_masks(path: Path) -> Int32[Tensor, "H W D"]:
+    """Read the findings of one prepared volume: bit k set where finding k of the labels is."""
+    return torch.from_numpy(read_array(Path(path), "masks"))
+
+
+def _check_ids(path: Path, rows: Any) -> None:
+    for name in ID_COLUMNS:
+        _refuse_first(path, rows, name, rows[name] == "", "expected a value")
+    _refuse_first(path, rows, "volume_id", rows["volume_id"].duplicated(), "it is there twice")
+    outside = f"expected one of {', '.join(SPLITS)}"
+    _refuse_first(path, rows, "split", ~rows["split"].isin(SPLITS), outside)
+    for name in ("volume", "masks"):
+        leaves = rows[name].map(lambda p: Path(p).is_absolute() or ".." in Path(p).parts)
+        _refuse_first(path, rows, name, leaves, "expected a path inside the folder")
+    splits: dict[str, str] = {}
+    for patient, split in zip(rows["patient_id"], rows["split"], strict=True):
+        _check_split(path, patient, split, splits)
+
+
+def _check_split(path: Path, patient: str, split: str, splits: dict[str, str]) -> None:
+    """Remember the patient's split in `splits`; it may not change."""
+    other = splits.setdefault(patient, split)
+    if other != split:
+        raise ValueError(
+            f"{path}: patient {patient} is in split '{other}' and in split '{split}', so scores "
+            "would be too good; put all scans of a patient into one split"
+        )
+
+
+def _refuse_first(path: Path, rows: Any, column: str, wrong: Any, expected: str) -> None:
+    """Raise for the first row where `wrong` is True, with the number of such rows."""
+    if not wrong.any():
+        return
+    row = int(wrong.to_numpy().argmax())
+    raise ValueError(
+        f"{path}, column {column}, row {row + 1} (volume {rows['volume_id'][row]}): "
+        f"got '{rows[column][row]}', {expected}; {int(wrong.sum())} of {len(rows)} rows are wrong"
+    )

@@ -1,0 +1,140 @@
+"""The same work on many files, in several processes; one that dies takes only its own file along.
+
+Processes are spawned, not forked, so that it is safe in a notebook that has run torch; each uses
+one thread, so that N of them keep N cores busy.
+"""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+FEW = 8  # fewer items are not worth starting processes
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class WorkerDied:
+    """Stands for the result of an item whose process was killed, most likely for its memory."""
+
+
+def work_in_parallel(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int | None = None,
+    progress: bool | None = None,
+    label: str = "",
+) -> list[Result | WorkerDied]:
+    """Apply `work` to every item; the results, in the order of the items.
+
+    Args:
+        work: a function (or `functools.partial`) that a fresh process can import.
+        items: what it is applied to.
+        workers: processes; 0: none, everything in this one; None: one per core, or 0 for few items.
+        progress: show a progress bar on stderr; None: only in a terminal.
+        label: of the progress bar.
+
+    Raises:
+        RuntimeError: if processes cannot be started.
+    """
+    from tqdm import tqdm
+
+    if workers is None:
+        workers = 0 if len(items) < FEW else _cores()
+    if workers < 0:
+        raise ValueError(f"workers must be 0 (none) or more, got {workers}")
+    hidden = None if progress is None else not progress
+    with tqdm(total=len(items), desc=label, disable=hidden, unit="file") as bar:
+        if workers == 0:
+            results: list[Result | WorkerDied] = []
+            for item in items:
+                results.append(work(item))
+                bar.update()
+            return results
+        return _in_processes(work, items, min(workers, len(items) or 1), bar)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _in_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, bar: Any
+) -> list[Result | WorkerDied]:
+    results: dict[int, Result | WorkerDied] = {}
+    waiting = deque(range(len(items)))
+    suspects: list[int] = []  # in work when a process died: one of them may have killed it
+    with _one_thread_each():
+        while waiting:
+            suspects += _until_one_dies(work, items, workers, waiting, results, bar)
+        for index in suspects:
+            alone = deque([index])
+            if _until_one_dies(work, items, 1, alone, results, bar):
+                results[index] = WorkerDied()
+                bar.update()
+    return [results[index] for index in range(len(items))]
+
+
+def _until_one_dies(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int,
+    waiting: deque[int],
+    results: dict[int, Result | WorkerDied],
+    bar: Any,
+) -> list[int]:
+    """Take items from `waiting` until none is left or a process dies; the items then in work."""
+    running: dict[Future[Result], int] = {}
+    with _pool(workers) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) < 2 * workers:
+                    running[pool.submit(work, items[waiting[0]])] = waiting[0]
+                    waiting.popleft()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    results[running[future]] = future.result()
+                    del running[future]
+                    bar.update()
+        except BrokenProcessPool:
+            return sorted(running.values())
+    return []
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        try:
+            pool.submit(_cores).result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "worker processes cannot be started; in a script, call this below "
+                "`if __name__ == '__main__':`, or use workers=0"
+            ) from error
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
