@@ -1,0 +1,73 @@
+"""A prepared folder of a dozen small patients, and settings that train on it in a second."""
+
+import numpy as np
+import pytest
+
+from mg3d.config import PRESETS, replace
+from mg3d.data.labels import CT_RATE_FINDINGS
+from mg3d.data.manifest import write_manifest
+from mg3d.data.prepared import write_array
+from mg3d.phantom.patient import draw_patient
+from mg3d.phantom.report import write_report
+from mg3d.text.encoder import CachedTextEncoder, load_text_encoder
+
+SHAPE = (32, 32, 32)
+SPLITS = ["train"] * 9 + ["val"] * 4
+
+
+def _write_patients(folder, splits, volumes_per_patient=1):
+    rows = []
+    for patient, split in enumerate(splits):
+        plan = draw_patient(0, patient)
+        report = write_report(plan)
+        for number in range(1, volumes_per_patient + 1):
+            name = f"{split}_{patient}_a_{number}"
+            voxels = np.random.default_rng([patient, number]).integers(0, 256, SHAPE)
+            write_array(folder / f"{name}.safetensors", "volume", voxels.astype(np.uint8), {})
+            rows.append(
+                {
+                    "volume_id": name,
+                    "patient_id": f"{split}_{patient}",
+                    "scan_id": f"{split}_{patient}_a",
+                    "reconstruction": number,
+                    "split": split,
+                    "volume": f"{name}.safetensors",
+                    "masks": "",
+                    "findings": report.findings,
+                    "impression": report.impression,
+                    **dict(zip(CT_RATE_FINDINGS, map(int, plan.labels()), strict=True)),
+                }
+            )
+    write_manifest(folder, rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_patients():
+    """Write a prepared folder with one patient per entry of `splits`."""
+    return _write_patients
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    return _write_patients(tmp_path_factory.mktemp("prepared"), SPLITS)
+
+
+@pytest.fixture(scope="session")
+def text_encoder():
+    return CachedTextEncoder(load_text_encoder("embedded"))
+
+
+@pytest.fixture
+def config():
+    return replace(
+        PRESETS["tiny"],
+        volume_shape=SHAPE,
+        encoder_settings={"channels": (4, 8, 8, 8)},
+        dim=32,
+        batch_size=4,
+        warmup_steps=2,
+        total_steps=6,
+        validate_every=3,
+        save_every=2,
+    )

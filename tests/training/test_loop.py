@@ -1,0 +1,152 @@
+import json
+
+import pytest
+import torch
+
+from mg3d.config import read_config, replace
+from mg3d.training.loop import pretrain
+from mg3d.training.step import build_pretraining
+
+
+@pytest.fixture
+def train(prepared, text_encoder, tmp_path):
+    """Train into a folder of that name; quiet."""
+
+    def run(config, name="run", **options):
+        return pretrain(
+            config,
+            options.pop("data", prepared),
+            tmp_path / name,
+            pretraining=build_pretraining(config, text_encoder),
+            progress=False,
+            log=options.pop("log", lambda _: None),
+            **options,
+        )
+
+    return run
+
+
+def weights_of(run):
+    return {name: value.clone() for name, value in run.pretraining.state_dict().items()}
+
+
+def without_seconds(run):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in run.history.rows]
+
+
+def test_a_stopped_and_continued_run_equals_the_uninterrupted_one(train, config):
+    whole = train(config, "whole")
+    train(config, "parts", stop_after=2)
+    parts = train(config, "parts", resume=True)
+    assert weights_of(parts).keys() == weights_of(whole).keys()
+    for name, value in weights_of(whole).items():
+        assert torch.equal(value, weights_of(parts)[name]), name
+    kept = [row for row in without_seconds(parts) if row["step"] != 2]
+    assert kept == [row for row in without_seconds(whole) if row["step"] != 2]
+    assert parts.final == whole.final
+    assert parts.initial == whole.initial
+
+
+def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(train, config):
+    first, again = train(config, "first"), train(config, "again")
+    other = train(replace(config, seed=1), "other")
+    assert without_seconds(first) == without_seconds(again)
+    assert without_seconds(first) != without_seconds(other)
+
+
+def test_training_lowers_the_loss_it_trains(train, config):
+    config = replace(config, weights=config.weights.only("mim"), total_steps=30, warmup_steps=2)
+    run = train(config)
+    assert run.final["mim"] < 0.8 * run.initial["mim"]
+
+
+def test_an_objective_of_weight_0_leaves_no_trace(train, config, tmp_path):
+    run = train(replace(config, weights=config.weights.only("clip")))
+    assert set(run.final) == {"clip"}
+    assert list(run.pretraining.objectives) == ["clip"]
+    header = (tmp_path / "run" / "history.csv").read_text().splitlines()[0]
+    assert header == "step,seconds,learning_rate,total,clip,val_clip"
+
+
+def test_accumulation_splits_the_batch_and_mim_does_not_notice(train, config):
+    config = replace(config, weights=config.weights.only("cml"), total_steps=1)
+    assert (
+        train(replace(config, accumulation=2), "two").history.rows[1]["cml"]
+        < train(config, "one").history.rows[1]["cml"]
+    )  # fewer patients to be taken for one another
+
+
+def test_the_run_folder_says_everything(train, config, tmp_path):
+    train(config)
+    assert read_config(tmp_path / "run" / "config.json").weights == config.weights
+    names = {path.name for path in (tmp_path / "run" / "checkpoint").iterdir()}
+    assert names == {"model.safetensors", "optimiser.safetensors", "state.json"}
+    state = json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())
+    assert state["step"] == config.total_steps
+
+
+def test_the_text_encoder_is_not_trained_and_not_saved(train, config, text_encoder):
+    before = {name: value.clone() for name, value in text_encoder.state_dict().items()}
+    run = train(config)
+    assert all(
+        torch.equal(value, before[name]) for name, value in text_encoder.state_dict().items()
+    )
+    assert not any("embeddings" in name for name in run.pretraining.state_dict())
+
+
+def test_every_parameter_of_the_model_learns_from_the_whole_loss(config, prepared, text_encoder):
+    from mg3d.training.heldout import held_out_batches
+    from mg3d.training.loop import load_patients
+    from mg3d.training.step import weigh
+
+    pretraining = build_pretraining(config, text_encoder)
+    _, val = load_patients(config, prepared, text_encoder.tokenizer)
+    batch = next(held_out_batches(val, config, text_encoder, "cpu"))
+    weigh(pretraining(batch), config.weights.active()).backward()
+    silent = [n for n, p in pretraining.named_parameters() if p.grad is None and p.requires_grad]
+    # The last word-fusion layer's volume side is read by nobody, as in the released code.
+    assert all(name.startswith("model.word_fusion.layers.1.") for name in silent), silent
+
+
+def test_a_folder_with_a_run_is_not_overwritten_by_accident(train, config):
+    train(config, stop_after=1)
+    with pytest.raises(FileExistsError, match="resume=True"):
+        train(config)
+    assert train(config, overwrite=True).steps == config.total_steps
+
+
+def test_fewer_patients_than_a_batch_make_a_smaller_batch_and_say_so(train, config):
+    said = []
+    run = train(replace(config, batch_size=16), log=said.append)
+    assert run.config.batch_size == 9
+    assert said == ["batch_size 16 -> 9: there are 9 training patients"]
+
+
+def test_one_training_and_one_held_out_patient_are_enough_to_run(
+    train, config, tmp_path, write_patients
+):
+    folder = tmp_path / "two"
+    folder.mkdir()
+    run = train(config, data=write_patients(folder, ["train", "val"]))
+    assert run.final["cml"] == 0  # nobody to be taken for
+    assert "ssm" not in run.final
+
+
+def test_a_missing_split_is_named(train, config, tmp_path, write_patients):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    with pytest.raises(ValueError, match="no volume in split 'val'"):
+        train(config, data=write_patients(folder, ["train"] * 4))
+
+
+def test_another_grid_than_the_models_is_named(train, config):
+    config = replace(config, volume_shape=(64, 32, 32))
+    with pytest.raises(ValueError, match=r"\(32, 32, 32\), the model expects \(64, 32, 32\)"):
+        train(config)
+
+
+def test_fp16_without_a_gpu_is_refused(train, config):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ValueError, match="needs a GPU"):
+        train(replace(config, precision="fp16"))
