@@ -190,7 +190,7 @@ def prepare(
             f"({len(list(refused))} files were refused)"
         )
     _check_unique(records)
-    described = _describe(settings)
+    described = describe_settings(settings)
     if _read_json(output / FACTS_NAME).get("settings", described) != described:
         (output / NAME).unlink(missing_ok=True)  # its volumes are about to be replaced
     work = partial(_prepare_one, output=output, settings=settings, root=root)
@@ -280,7 +280,7 @@ def _request(record: ScanRecord, settings: PrepareSettings, root: Path) -> dict[
     files = [record.volume] + ([record.masks] if record.masks else [])
     request = {
         "tool": __version__,
-        "settings": _describe(settings),
+        "settings": describe_settings(settings),
         "files": {_relative(path, root): path.stat().st_size for path in files},
         "release": record.release,
         "metadata_rescale": record.metadata_rescale,
@@ -384,7 +384,8 @@ def _hash_of(rows: list[dict[str, Any]], made: list[_Outcome]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _describe(settings: PrepareSettings) -> dict[str, Any]:
+def describe_settings(settings: PrepareSettings) -> dict[str, Any]:
+    """The settings as they stand in dataset.json."""
     return json.loads(json.dumps(asdict(settings)))
 
 
