@@ -136,14 +136,14 @@ def lymphadenopathy(finding: Finding, build: Thorax, rng: np.random.Generator) -
         if sign:
             place[0] = sign * max(sign * place[0], 15 + 0.2 * size)
         x, y, z = place.tolist()
-        nodes.append(((x, y, z), 0.5 * size * share, float(rng.uniform(1.1, 1.45))))
+        nodes.append(((x, y, z), 0.5 * size * share, float(rng.uniform(1.3, 1.7))))
 
     def paint(canvas: Canvas) -> None:
         for place, radius, longer in nodes:
             r = canvas.least_radius(radius)
             part = ellipsoid(canvas, place, (r, r, r * longer))
             if part is not None:
-                canvas.paint(*part, 48)
+                canvas.paint(*part, 60)
                 canvas.mark(*part, NUMBER["Lymphadenopathy"])
 
     return paint

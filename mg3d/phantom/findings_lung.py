@@ -249,7 +249,7 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
         hub = places[int(rng.random() * 6)]
         inward = np.array([SIGN[side] * 40, -10, hub[2] - up * 55])
         ends: list[Point] = []
-        for _ in range(4 + grade):
+        for _ in range(5 + grade):
             end = np.array(hub) + (inward - hub) * rng.uniform(0.5, 0.95) + rng.normal(0, 14, 3)
             ends.append((float(end[0]), float(end[1]), float(end[2])))
         for _ in range(4 + 2 * grade):
@@ -283,7 +283,7 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
             part = ellipsoid(canvas, speck, (radius, radius, radius))
             if part is not None:
                 cover = part[1] * inside[part[0]]
-                canvas.paint(part[0], cover, 450)
+                canvas.paint(part[0], cover, 600)
                 canvas.mark(part[0], cover, NUMBER[finding.name])
 
     return paint
@@ -296,7 +296,7 @@ def atelectasis(finding: Finding, build: Thorax, rng: np.random.Generator) -> Pa
     for side in _sides(finding):
         places = build.lobe_points(rng, side, finding.lobe, 100, 12.0)
         places = sorted(places, key=lambda p: p[2])[:25]
-        for _ in range(2 + (grade if finding.kind == "linear" else grade // 2)):
+        for _ in range(3 + grade if finding.kind == "linear" else 2 + grade // 2):
             place = places[int(rng.random() * len(places))]
             slope = random_turn(rng) * 0.22 + np.eye(3)
             across = slope[0] / math.sqrt(float((slope[0] ** 2).sum()))
@@ -356,13 +356,13 @@ def bronchiectasis(finding: Finding, build: Thorax, rng: np.random.Generator) ->
 
 def lung_nodule(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Round spots in a lobe; the first is the one the report measures."""
-    hu = {"solid": 60.0, "calcified": 600.0, "ground-glass": -350.0}[finding.kind]
+    hu = {"solid": 80.0, "calcified": 700.0, "ground-glass": -300.0}[finding.kind]
     size = finding.size_mm or 10.0
     side = _sides(finding)[0]
     places = build.lobe_points(rng, side, finding.lobe, finding.count, 0.6 * size + 3)
     spots = []
     for number, place in enumerate(places):
-        radius = 0.5 * size * (1.0 if number == 0 else float(rng.uniform(0.6, 0.9)))
+        radius = 0.5 * size * (1.0 if number == 0 else float(rng.uniform(0.75, 1.0)))
         stretch = rng.uniform(0.9, 1.1, 3)
         spots.append((place, radius, stretch))
 

@@ -209,7 +209,7 @@ def _lung_nodule(severity: Severity, rng: np.random.Generator) -> dict[str, Any]
         "kind": "solid" if share < 0.6 else "calcified" if share < 0.8 else "ground-glass",
         "side": side,
         "lobe": _lobe(rng, side),
-        "size_mm": _size(rng, 6, 30, severity),
+        "size_mm": _size(rng, 8, 30, severity),
         "count": 1 + int(4 * rng.random() ** 1.5),
     }
 

@@ -239,18 +239,18 @@ def _grow_trees(build: Thorax, calibre: float, rng: np.random.Generator) -> tupl
         hilum = np.array([SIGN[side] * (34 if side == "right" else 36), -14.0, 6.0])
         places = np.array(build.lobe_points(rng, side, lobe, 60, 5.0))
         trunk = 0.5 * (hilum + places.mean(axis=0)) + rng.normal(0, 3, 3)
-        vessels.append((_point(hilum), _point(trunk), 4.8 * calibre))
+        vessels.append((_point(hilum), _point(trunk), 4.2 * calibre))
         airway = trunk + np.array([0, -7, 3])
         bronchi.append((_point(hilum + np.array([0, 4, 6])), _point(airway), 3.6))
         forks = trunk + 0.6 * (places[:5] - trunk) + rng.normal(0, 4, (5, 3))
         gaps = np.sqrt(((places[None] - forks[:, None]) ** 2).sum(axis=-1))
         tips = []
         for fork, gap in zip(forks, gaps, strict=True):
-            vessels.append((_point(trunk), _point(fork), 2.8 * calibre))
+            vessels.append((_point(trunk), _point(fork), 2.4 * calibre))
             bronchi.append((_point(airway), _point(fork + np.array([0, -4, 2])), 2.1))
             for end in places[(gap > 14) & (gap < 55)][:5]:
                 tips.append(fork + 0.9 * (end - fork))
-                vessels.append((_point(fork), _point(tips[-1]), 1.9 * calibre))
+                vessels.append((_point(fork), _point(tips[-1]), 1.6 * calibre))
         ends = np.array(tips)[:, None] + rng.normal(0, 14, (25, 3, 3))[: len(tips)]
         x, y, z = np.moveaxis(ends, -1, 0)
         inside = build.lung_depth(side, x, y, z, z) > 2
