@@ -10,27 +10,27 @@ from collections.abc import Callable
 import numpy as np
 
 from mg3d.data.labels import CT_RATE_FINDINGS
+from mg3d.phantom import findings_airways as airways
 from mg3d.phantom import findings_heart as heart
 from mg3d.phantom import findings_lung as lung
-from mg3d.phantom.canvas import Canvas
 from mg3d.phantom.patient import Finding, PatientPlan, stream
+from mg3d.phantom.patterns import Painter
 from mg3d.phantom.thorax import Thorax
 
-Painter = Callable[[Canvas], None]
 Sign = Callable[[Finding, Thorax, np.random.Generator], Painter]
 
 # In the order of painting: fluid first, since it moves the lung; metal and calcium last.
 SIGNS: dict[str, Sign] = {
-    "Pleural effusion": lung.pleural_effusion,
+    "Pleural effusion": airways.pleural_effusion,
     "Mosaic attenuation pattern": lung.mosaic_attenuation,
     "Emphysema": lung.emphysema,
     "Lung opacity": lung.lung_opacity,
     "Interlobular septal thickening": lung.septal_thickening,
-    "Peribronchial thickening": lung.peribronchial_thickening,
+    "Peribronchial thickening": airways.peribronchial_thickening,
     "Consolidation": lung.consolidation,
-    "Pulmonary fibrotic sequela": lung.fibrotic_sequela,
-    "Atelectasis": lung.atelectasis,
-    "Bronchiectasis": lung.bronchiectasis,
+    "Pulmonary fibrotic sequela": airways.fibrotic_sequela,
+    "Atelectasis": airways.atelectasis,
+    "Bronchiectasis": airways.bronchiectasis,
     "Lung nodule": lung.lung_nodule,
     "Cardiomegaly": heart.cardiomegaly,
     "Pericardial effusion": heart.pericardial_effusion,

@@ -1,20 +1,15 @@
 """The signs of heart, vessels and mediastinum, and what surgeons left behind."""
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
-from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.phantom.anatomy import ARCH
 from mg3d.phantom.canvas import Canvas, Point, ellipsoid, tube
 from mg3d.phantom.patient import Finding
+from mg3d.phantom.patterns import GRADE, NUMBER, Painter
 from mg3d.phantom.thorax import SIGN, Thorax
-
-Painter = Callable[[Canvas], None]
-NUMBER = {name: number for number, name in enumerate(CT_RATE_FINDINGS)}
-GRADE = {"mild": 0, "moderate": 1, "severe": 2}
 
 # Courses of the coronary arteries on the heart: along its long axis, to the front, upwards.
 CORONARIES = (

@@ -1,0 +1,86 @@
+"""What several signs are made of: smooth random fields, patches, lobes, random directions."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from mg3d.data.labels import CT_RATE_FINDINGS
+from mg3d.phantom.canvas import Box, Canvas, LungField, Point
+from mg3d.phantom.patient import Finding
+from mg3d.phantom.thorax import lobe_distance
+
+Painter = Callable[[Canvas], None]
+NUMBER = {name: number for number, name in enumerate(CT_RATE_FINDINGS)}
+GRADE = {"mild": 0, "moderate": 1, "severe": 2}
+
+
+def sides_of(finding: Finding) -> tuple[str, ...]:
+    """The lungs a finding is in."""
+    return ("right", "left") if finding.side in ("both", None) else (str(finding.side),)
+
+
+def random_turn(rng: np.random.Generator) -> np.ndarray:
+    """A random rotation, (3, 3), its axes as rows."""
+    q = rng.standard_normal(4)
+    w, x, y, z = q / math.sqrt(float((q * q).sum()))
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+class Waves:
+    """A smooth random field over the body: plane waves added up, about 1 high.
+
+    Args:
+        rng: draws directions and phases.
+        length_mm: of a wave; patches are about half as wide.
+        count: how many waves; more look more random.
+    """
+
+    def __init__(self, rng: np.random.Generator, length_mm: float, count: int = 5):
+        vectors = rng.standard_normal((count, 3))
+        vectors /= np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+        self.vectors = (vectors * 2 * math.pi / length_mm).astype(np.float32)
+        self.phases = (rng.random(count) * 2 * math.pi).astype(np.float32)
+
+    def __call__(self, canvas: Canvas, box: Box) -> np.ndarray:
+        """The field at the voxels of a box."""
+        x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
+        total = np.zeros(x.shape, np.float32)
+        for (a, b, c), phase in zip(self.vectors, self.phases, strict=True):
+            total += np.sin(a * x + b * y + c * z + phase)
+        return total * np.float32(math.sqrt(2 / len(self.phases)))
+
+
+def lobe_cover(canvas: Canvas, field: LungField, side: str, lobe: str | None) -> np.ndarray:
+    """Cover of a lobe, or of the whole lung for None."""
+    if lobe is None:
+        return field.cover
+    distance = lobe_distance(side, lobe, canvas.y[field.box], canvas.z[field.box])
+    return field.cover * canvas.cover(distance)
+
+
+def patches_cover(
+    canvas: Canvas, field: LungField, blobs: list[tuple[Point, float]], waves: Waves, soft_mm: float
+) -> np.ndarray | None:
+    """Cover of some patches with wavy borders, over a lung's box; None if none is in sight."""
+    total: np.ndarray | None = None
+    for centre, radius in blobs:
+        reach = 1.4 * radius + soft_mm
+        box = canvas.box(centre, (reach, reach, reach))
+        if box is None:
+            continue
+        offset = canvas.place[:, *box] - np.array(centre, np.float32).reshape(3, 1, 1, 1)
+        offset *= offset
+        inside = np.float32(radius) - np.sqrt(np.add.reduce(offset, axis=0))
+        inside += np.float32(0.22 * radius) * waves(canvas, box)
+        cover = inside * np.float32(1 / max(soft_mm, canvas.edge_mm)) + np.float32(0.5)
+        if total is None:
+            total = np.zeros(canvas.hu.shape, np.float32)
+        np.maximum(total[box], np.clip(cover, 0, 1), out=total[box])
+    return None if total is None else total[field.box]
