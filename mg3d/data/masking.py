@@ -127,7 +127,7 @@ def _choose_words(
     there[row, word[word >= 0]] = True
 
     num_words = there.sum(dim=1)
-    num_hidden = (ratio * num_words).round().clamp(min=1).minimum(num_words)
+    num_hidden = (ratio * num_words).round().clamp(min=1)
     lot = torch.rand(there.shape, generator=generator).masked_fill(~there, 2.0)  # never drawn
     rank = lot.argsort(dim=1).argsort(dim=1)
     return rank < num_hidden[:, None]

@@ -70,7 +70,7 @@ class SSM(nn.Module):
         patient = real.nonzero()[:, 0] + gather_offset(batch.sentence_padding)
         return compare_sentences(
             gather(self.visual(features.informed_sentences[real])),
-            gather(features.identity[real].detach()),
+            gather(features.identity[real]),
             gather(patient),
             same_above=self.same_above,
             different_below=self.different_below,

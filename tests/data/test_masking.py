@@ -135,6 +135,12 @@ def test_a_report_without_words_hides_nothing():
     assert torch.equal(hide(*empty)[0], empty[0])
 
 
+def test_word_numbers_may_have_gaps():
+    tokens, word, padding = stack(*[report(*[1] * 20)] * 50)
+    _, word_mask = hide(tokens, torch.where(word >= 0, word * 7, -1), padding)
+    assert word_mask.sum(1).tolist() == [3] * 50
+
+
 def test_every_word_is_hidden_equally_often():
     tokens, word, padding = stack(*[report(*[1] * 10)] * 4000)
     _, word_mask = hide(tokens, word, padding, ratio=0.3)

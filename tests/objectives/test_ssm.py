@@ -165,9 +165,17 @@ def test_the_objective_compares_the_real_sentences_of_the_batch(ssm, make_patien
 
 
 def test_the_objective_uses_its_own_thresholds(make_patients, seeded):
-    features, batch = make_patients()
-    strict = seeded(SSM, dim=16, width=8, same_above=0.99, different_below=-0.99)
-    assert not strict.compare(features, batch).decided[0, 3:].any()
+    features, batch = make_patients((1, 1, 1))
+    identity = torch.zeros_like(features.identity)
+    identity[:, 0, :2] = torch.tensor([*two_vectors(0.95), two_vectors(0.4)[1]])
+    features = replace(features, identity=identity)
+    for thresholds, decided in [
+        ({}, [True, True]),  # 0.95 is the same, 0.4 is different
+        ({"same_above": 0.97}, [False, True]),
+        ({"different_below": 0.3}, [True, False]),
+    ]:
+        ssm = seeded(SSM, dim=16, **thresholds)
+        assert ssm.compare(features, batch).decided[0, 1:].tolist() == decided
 
 
 def test_the_objective_s_gradient_reaches_the_informed_sentences(ssm, make_patients, reached):
