@@ -10,6 +10,7 @@ Source: `paper` grid: MG-3D's released loading code (central crop, then 128 x 96
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -214,8 +215,14 @@ def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(start, min(start + step, shape[0]))
 
 
+@cache
+def _threads() -> Any:
+    """Looking for the BLAS in use takes milliseconds, so once."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 def _one_thread() -> Any:
     """Sums in one order on any machine: the products are too small to gain from more threads."""
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, user_api="blas")
+    return _threads().limit(limits=1, user_api="blas")

@@ -22,6 +22,7 @@ LANDMARKS = {  # HU range, and the least share of voxels in it
     "fat or soft tissue": (-200.0, 300.0, 0.02),
 }
 PADDING_BELOW = -1100.0  # outside the scanned circle: -2048, -3024, -8192 and others
+MOST_BELOW = 0.1  # share of voxels below that have no value in common, as padding has
 MOST_LOOKED_AT = 1_000_000  # voxels, evenly spread
 
 
@@ -109,15 +110,20 @@ def _usable(metadata: tuple[float, float]) -> bool:
 
 
 def _missing(hu: np.ndarray) -> list[str]:
-    """Landmarks of a CT that these values do not show."""
-    scanned = hu[hu >= PADDING_BELOW]
-    if not len(scanned):
+    """What a CT shows and these values do not."""
+    below = hu < PADDING_BELOW
+    if below.all():
         return list(LANDMARKS)
-    return [
+    scanned = hu[~below]
+    missing = [
         name
         for name, (low, high, share) in LANDMARKS.items()
         if np.mean((scanned >= low) & (scanned <= high)) < share
     ]
+    counts = np.unique(np.rint(hu[below]), return_counts=True)[1]
+    if np.sort(counts)[:-2].sum() > MOST_BELOW * len(hu):  # the two commonest may be padding
+        missing.append("nothing but padding below air")
+    return missing
 
 
 def _surprises(
