@@ -22,7 +22,7 @@ from mg3d.attention.informed import SentenceInformedFeatures
 from mg3d.attention.pooling import SentenceAttentionPool, TokenWeightingPooler, mean_by_index
 from mg3d.config import PretrainConfig
 from mg3d.data.dataset import Batch
-from mg3d.encoders import build_encoder
+from mg3d.encoders import Encoder, build_encoder
 from mg3d.text.encoder import CachedTextEncoder, TextEncoder, load_text_encoder
 
 __all__ = ["MG3D", "Features", "build_model"]
@@ -61,7 +61,7 @@ class MG3D(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         text_encoder: TextEncoder | CachedTextEncoder,
         *,
         token_grid: tuple[int, int, int],

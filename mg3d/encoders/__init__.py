@@ -3,20 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
+from mg3d.encoders.maps import Encoder
 from mg3d.encoders.swin3d import Swin3DEncoder
 from mg3d.encoders.unet3d import UNet3DEncoder
 
-__all__ = ["ENCODERS", "build_encoder"]
+__all__ = ["ENCODERS", "Encoder", "build_encoder"]
 
-ENCODERS: dict[str, Callable[..., nn.Module]] = {
+ENCODERS: dict[str, Callable[..., Encoder]] = {
     "swin3d": Swin3DEncoder,
     "unet3d": UNet3DEncoder,
 }
 
 
-def build_encoder(name: str, **settings: Any) -> nn.Module:
+def build_encoder(name: str, **settings: Any) -> Encoder:
     """The encoder called `name`, with its own keyword arguments.
 
     What comes back has `.width` (channels of the last map), `.stride` (total), and turns a volume

@@ -1,10 +1,22 @@
-"""What every encoder's maps share: the size of volume that fits, and their normalisation."""
+"""What every encoder shares: its interface, the size of volume that fits, normalised maps."""
 
 from collections.abc import Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """A volume (B, 1, H, W, D) becomes a tuple of maps, fine to coarse; the last one is tokens.
+
+    Attributes:
+        width: channels of the last map.
+        stride: voxels per token along each axis.
+    """
+
+    width: int
+    stride: int
 
 
 def check_fits(shape: Sequence[int], stride: int) -> None:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mg3d.encoders.maps import check_fits
+from mg3d.encoders.maps import Encoder, check_fits
 
 # Offsets of the sub-lattices in the order of concatenation, as released (old MONAI 0.9).
 _RELEASED_OFFSETS = (
@@ -50,7 +50,7 @@ class ReleasedPatchMerging(nn.Module):
 MERGINGS = {"released": ReleasedPatchMerging, "monai": "merging"}
 
 
-class Swin3DEncoder(nn.Module):
+class Swin3DEncoder(Encoder):
     """Five maps, fine to coarse: strides 2 to 32 and channels 48 to 768 with the defaults.
 
     Args:

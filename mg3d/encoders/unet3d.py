@@ -16,7 +16,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mg3d.encoders.maps import check_fits, normalise_channels
+from mg3d.encoders.maps import Encoder, check_fits, normalise_channels
 
 # GroupNorm with one group per channel is instance normalisation, and the faster of the two.
 NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -54,7 +54,7 @@ class Stage(nn.Module):
         return features
 
 
-class UNet3DEncoder(nn.Module):
+class UNet3DEncoder(Encoder):
     """One map per stage, fine to coarse; total stride 2^stages.
 
     Args:

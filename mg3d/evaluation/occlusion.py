@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.evaluation.zero_shot import zero_shot_scores
+from mg3d.objectives.clip import CLIP
 from mg3d.training.step import Pretraining
 
 
@@ -61,12 +62,12 @@ def explain_finding(
     Raises:
         ValueError: if the model has no clip head.
     """
-    if "clip" not in pretraining.objectives:
+    model, head = pretraining.model, pretraining.find(CLIP)
+    if head is None:
         raise ValueError(
             "zero-shot scores need a clip head, and this run was trained without; train with "
             "weight clip > 0"
         )
-    model, head = pretraining.model, pretraining.objectives["clip"]
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device

@@ -18,6 +18,7 @@ from mg3d.evaluation.metrics import Score, aurocs, bootstrap, macro
 from mg3d.evaluation.probe import Probe, linear_probe
 from mg3d.evaluation.retrieval import Retrieval, align, retrieve
 from mg3d.evaluation.zero_shot import zero_shot
+from mg3d.objectives.clip import CLIP
 from mg3d.training.step import Pretraining
 
 
@@ -62,8 +63,8 @@ def evaluate(
         held_out.report_features,
     )
     own = scored = None
-    if "clip" in pretraining.objectives:
-        head = pretraining.objectives["clip"]
+    head = pretraining.find(CLIP)
+    if head is not None:
         own = retrieve(project_reports(head, held_out), project_volumes(head, held_out), seed=seed)
         scored = zero_shot(model, head, held_out, seed=seed)
     return Evaluation(probe, retrieve(reports, volumes, seed=seed), own, scored)

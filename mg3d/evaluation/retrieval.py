@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 
 from mg3d.evaluation.encode import Encoded, project_reports, project_volumes
 from mg3d.evaluation.metrics import Score, bootstrap, recall_at, retrieval_pools
+from mg3d.objectives.clip import CLIP
 from mg3d.training.step import Pretraining
 
 RIDGE = 1.0  # times the number of training patients, on standardised features
@@ -78,8 +79,8 @@ def similarity_of(pretraining: Pretraining, encoded: Encoded) -> Float[np.ndarra
         pretraining: the model that encoded.
         encoded: its patients.
     """
-    if "clip" in pretraining.objectives:
-        head = pretraining.objectives["clip"]
+    head = pretraining.find(CLIP)
+    if head is not None:
         return project_reports(head, encoded) @ project_volumes(head, encoded).T
     return _unit(encoded.report_vector) @ _unit(encoded.volume_vector).T
 

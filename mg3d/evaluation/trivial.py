@@ -18,8 +18,8 @@ from mg3d.objectives.collapse import feature_spread
 from mg3d.objectives.contrastive import chance_loss
 from mg3d.objectives.mim import mean_volume_loss
 from mg3d.objectives.mlm import unigram_loss
-from mg3d.objectives.sfr import constant_loss
-from mg3d.objectives.ssm import collapsed_loss
+from mg3d.objectives.sfr import SFR, constant_loss
+from mg3d.objectives.ssm import SSM, collapsed_loss
 from mg3d.training.heldout import held_out_batches
 from mg3d.training.step import Pretraining
 
@@ -63,6 +63,7 @@ def trivial_losses(
     was_training = pretraining.training
     pretraining.eval()
     objectives = pretraining.objectives
+    sfr, ssm = pretraining.find(SFR), pretraining.find(SSM)
     device = next(pretraining.parameters()).device
     text = pretraining.model.text_encoder
     average = mean_volume(train).to(device) if "mim" in objectives else None
@@ -82,14 +83,14 @@ def trivial_losses(
         if "mlm" in objectives:
             assert batch.word_mask is not None
             found["mlm"] = unigram_loss(counts, batch.tokens, batch.word_mask)
-        if "sfr" in objectives:
-            guesses = objectives["sfr"].compare(features, batch)
+        if sfr is not None:
+            guesses = sfr.compare(features, batch)
             found["sfr"] = constant_loss(guesses.target, len(batch))
             spread.setdefault("sfr", []).append(float(feature_spread(guesses.target)))
-        if "ssm" in objectives and len(batch) > 1:
-            found["ssm"] = collapsed_loss(objectives["ssm"].compare(features, batch))
+        if ssm is not None and len(batch) > 1:
+            found["ssm"] = collapsed_loss(ssm.compare(features, batch))
             real = ~batch.sentence_padding
-            visual = objectives["ssm"].visual(features.informed_sentences[real])
+            visual = ssm.visual(features.informed_sentences[real])
             spread.setdefault("ssm", []).append(float(feature_spread(visual)))
         for name in objectives:
             if name in found:

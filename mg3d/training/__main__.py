@@ -9,18 +9,19 @@ import argparse
 import ast
 import json
 from pathlib import Path
+from typing import Any
 
 from mg3d.config import PRESETS, LossWeights, find_preset, replace
 from mg3d.training.loop import pretrain
 
 
-def parse_settings(pairs: list[str]) -> dict[str, object]:
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """Turn `name=value` into settings; values are Python literals, anything else is text.
 
     Raises:
         ValueError: if a pair has no "=".
     """
-    settings: dict[str, object] = {}
+    settings: dict[str, Any] = {}
     for pair in pairs:
         name, found, value = pair.partition("=")
         if not found:
