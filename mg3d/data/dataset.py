@@ -56,8 +56,18 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on `device`."""
-        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        moved: dict[str, Any] = {k: v.to(device) for k, v in self._tensors().items()}
         return replace(self, **moved)
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """Some of the patients, padded as before."""
+        rows: dict[str, Any] = {k: v[start:stop] for k, v in self._tensors().items()}
+        rows["patient_id"] = self.patient_id[start:stop]
+        rows["sentences"] = self.sentences[start:stop]
+        return replace(self, **rows)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def hide(
         self,
@@ -71,8 +81,12 @@ class Batch:
         special_tokens: Sequence[int],
         voxels: bool = True,
         words: bool = True,
+        first: int = 0,
     ) -> "Batch":
         """Draw what the model may not see: blocks of voxels, whole words.
+
+        Each patient has seeds of its own, by its place in the global batch: what is hidden of it
+        depends neither on the other patients nor on which process holds it.
 
         Args:
             generator: on the CPU; the same state gives the same masks on any device.
@@ -84,24 +98,36 @@ class Batch:
             special_tokens: ids never drawn as replacement.
             voxels: False leaves the volume whole; MIM is then not computed.
             words: False leaves the report whole; MLM and SFR are then not computed.
+            first: place of this batch's first patient in the global batch.
         """
+        drawn = torch.randint(2**62, (first + len(self), 2), generator=generator)
+        seeds = drawn[first:].tolist()
         hidden: dict[str, Any] = {}
         if voxels:
-            mask = hide_blocks(
-                tuple(self.volume.shape[2:]), block, voxel_ratio, len(self), generator
-            )
-            hidden["voxel_mask"] = mask.to(self.volume.device)
+            height, width, depth = self.volume.shape[2:]
+            masks = [
+                hide_blocks((height, width, depth), block, voxel_ratio, 1, _seeded(seed))
+                for seed, _ in seeds
+            ]
+            hidden["voxel_mask"] = torch.cat(masks).to(self.volume.device)
         if words:
-            hidden["hidden_tokens"], hidden["word_mask"] = hide_words(
-                self.tokens,
-                self.word,
-                self.padding,
-                ratio=word_ratio,
-                mask_token=mask_token,
-                vocabulary_size=vocabulary_size,
-                special_tokens=special_tokens,
-                generator=generator,
-            )
+            read, word_mask = self.tokens.clone(), torch.zeros_like(self.padding)
+            for row, (_, seed) in enumerate(seeds):
+                real = ~self.padding[row]
+                read[row, real], word_mask[row, real] = (
+                    part[0]
+                    for part in hide_words(
+                        self.tokens[row, real][None],
+                        self.word[row, real][None],
+                        self.padding[row, real][None],
+                        ratio=word_ratio,
+                        mask_token=mask_token,
+                        vocabulary_size=vocabulary_size,
+                        special_tokens=special_tokens,
+                        generator=_seeded(seed),
+                    )
+                )
+            hidden |= {"hidden_tokens": read, "word_mask": word_mask}
         return replace(self, **hidden)
 
 
@@ -204,6 +230,15 @@ class VolumeReportDataset(Dataset[Patient]):
         return self.rows.loc[self.first_volumes, list(CT_RATE_FINDINGS)].to_numpy(dtype=np.float64)
 
     @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Size of a voxel along each axis, mm, as written with the split's first volume."""
+        from mg3d.data.prepared import read_facts
+
+        affine = np.array(read_facts(self.folder / self.rows["volume"][0])["affine"])
+        height, width, depth = np.linalg.norm(affine[:3, :3], axis=0).round(4)
+        return float(height), float(width), float(depth)
+
+    @property
     def first_volumes(self) -> list[int]:
         """One row a patient: the first volume of each."""
         return [int(rows[0]) for rows in self.volumes_of]
@@ -220,6 +255,10 @@ class VolumeReportDataset(Dataset[Patient]):
             self.load_volume(row),
             self.reports[row],
         )
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def collate(pad_token: int) -> Callable[[Sequence[Patient]], Batch]:

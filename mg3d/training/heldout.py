@@ -12,11 +12,16 @@ from torch.utils.data import DataLoader
 
 from mg3d.config import PretrainConfig
 from mg3d.data.dataset import Batch, VolumeReportDataset, collate
+from mg3d.distributed import rank, world
+from mg3d.text.encoder import CachedTextEncoder, TextEncoder
 from mg3d.training.step import Pretraining, hide
 
 
 def held_out_batches(
-    dataset: VolumeReportDataset, config: PretrainConfig, text: object, device: torch.device | str
+    dataset: VolumeReportDataset,
+    config: PretrainConfig,
+    text: TextEncoder | CachedTextEncoder,
+    device: torch.device | str,
 ) -> Iterator[Batch]:
     """Every held-out patient once, with the parts hidden that the objectives need hidden.
 
@@ -48,12 +53,17 @@ def held_out_losses(
 ) -> dict[str, float]:
     """Every objective's loss on held-out patients, mean over batches.
 
+    Several processes share each batch out, as in training; all of them get the same numbers.
+
     Args:
         pretraining: the model and its objectives.
         dataset: held-out patients.
         config: of the run.
         device: where the model is.
         other_volume: give every report another patient's volume, to see whether volumes matter.
+
+    Raises:
+        ValueError: if there are fewer held-out patients than processes.
     """
     was_training = pretraining.training
     pretraining.eval()
@@ -62,8 +72,18 @@ def held_out_losses(
     text = pretraining.model.text_encoder
     for batch in held_out_batches(dataset, config, text, device):
         shown = replace(batch, volume=batch.volume.roll(1, 0)) if other_volume else batch
-        for name, loss in pretraining(shown).items():
+        for name, loss in pretraining(_own_part(shown)).items():
             sums[name] = sums.get(name, 0.0) + float(loss)
         count += 1
     pretraining.train(was_training)
     return {name: total / count for name, total in sums.items()}
+
+
+def _own_part(batch: Batch) -> Batch:
+    if len(batch) < world():
+        raise ValueError(
+            f"{len(batch)} held-out patients cannot be shared by {world()} processes; hold out at "
+            "least one a process, or use fewer processes"
+        )
+    start, stop = (len(batch) * number // world() for number in (rank(), rank() + 1))
+    return batch.part(start, stop)

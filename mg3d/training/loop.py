@@ -87,12 +87,16 @@ def pretrain(
             says what to do with it.
     """
     from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
     from tqdm import tqdm
 
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ValueError("precision 'fp16' needs a GPU; choose 'bf16' or 'no' on a CPU")
     accelerator = Accelerator(
-        mixed_precision=config.precision, gradient_accumulation_steps=config.accumulation
+        mixed_precision=config.precision,
+        gradient_accumulation_steps=config.accumulation,
+        # The volume side of the last word fusion is read by nobody and gets no gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     main = accelerator.is_main_process
     if accelerator.device.type == "cpu":
@@ -173,10 +177,10 @@ def pretrain(
         rate = set_learning_rate(optimiser, step + 1, config)
         sums: dict[str, float] = dict.fromkeys(weights, 0.0)
         for part in range(config.accumulation):
-            generator = torch.Generator().manual_seed(
-                _seed_of(config.seed, step, part, accelerator.process_index)
-            )
-            batch = hide(next(batches), config, text, generator).to(accelerator.device)
+            generator = torch.Generator().manual_seed(_seed_of(config.seed, step))
+            whole = next(batches)
+            first = (accelerator.process_index * config.accumulation + part) * len(whole)
+            batch = hide(whole, config, text, generator, first=first).to(accelerator.device)
             with accelerator.accumulate(wrapped):
                 with accelerator.autocast():
                     terms = wrapped(batch)

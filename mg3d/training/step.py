@@ -5,7 +5,7 @@ module, so that one wrapper spreads it over devices and one file saves it.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,8 @@ from mg3d.distributed import gather_sizes
 from mg3d.model import MG3D, build_model
 from mg3d.objectives import OBJECTIVES
 from mg3d.text.encoder import CachedTextEncoder, TextEncoder
+
+Objective = TypeVar("Objective", bound=nn.Module)
 
 
 class Pretraining(nn.Module):
@@ -42,20 +44,32 @@ class Pretraining(nn.Module):
             if not (alone and name == "ssm")
         }
 
+    def find(self, kind: type[Objective]) -> Objective | None:
+        """The objective of this kind, whose heads evaluation asks too; None in a run without it."""
+        return next((item for item in self.objectives.values() if isinstance(item, kind)), None)
+
 
 def weigh(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Tensor, ""]:
     """The weighted total of the losses, METHOD section 7: sum of weight times loss."""
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
-def hide(batch: Batch, config: PretrainConfig, text: Any, generator: torch.Generator) -> Batch:
+def hide(
+    batch: Batch,
+    config: PretrainConfig,
+    text: TextEncoder | CachedTextEncoder,
+    generator: torch.Generator,
+    *,
+    first: int = 0,
+) -> Batch:
     """Hide what the active objectives need hidden, and nothing else, so that no pass is wasted.
 
     Args:
         batch: whole volumes and reports.
         config: of the run.
         text: the frozen text encoder, which knows its special tokens.
-        generator: on the CPU.
+        generator: on the CPU; in the same state on every process.
+        first: place of the batch's first patient in the global batch.
     """
     active = config.weights.active()
     return batch.hide(
@@ -68,6 +82,7 @@ def hide(batch: Batch, config: PretrainConfig, text: Any, generator: torch.Gener
         special_tokens=text.special_tokens,
         voxels="mim" in active,
         words="mlm" in active or "sfr" in active,
+        first=first,
     )
 
 
