@@ -1,8 +1,8 @@
 """The report a radiologist would write about a phantom patient: findings, then impression.
 
-Words and picture are made from the same `PatientPlan`, so they agree: what is asserted is there, and
-what is denied is not. As in real reports a few findings go unsaid, most normal things too, and some
-sentences are about what the picture does not decide (technique, thyroid, vertebrae).
+Words and picture are made from the same `PatientPlan`, so they agree: what is asserted is there,
+and what is denied is not. As in real reports a few findings go unsaid, most normal things too, and
+some sentences are about what the picture does not decide (technique, thyroid, vertebrae).
 
 Source: manner and format of CT-RATE's `Findings_EN` and `Impressions_EN`; the wordings are our own.
 """
@@ -73,9 +73,7 @@ def write_report(plan: PatientPlan) -> PhantomReport:
     return PhantomReport(findings, form.lstrip() * (form != " ") + form.join(impression))
 
 
-def _impression(
-    plan: PatientPlan, told: Sequence[Finding], rng: np.random.Generator
-) -> list[str]:
+def _impression(plan: PatientPlan, told: Sequence[Finding], rng: np.random.Generator) -> list[str]:
     """One to four items, the most severe findings first."""
     chosen = [
         finding
@@ -114,9 +112,7 @@ def _system(finding: Finding) -> str:
     return next(system for system, names in SYSTEMS.items() if finding.name in names)
 
 
-def _tell(
-    finding: Finding, table: dict[str, tuple[str, ...]], rng: np.random.Generator
-) -> str:
+def _tell(finding: Finding, table: dict[str, tuple[str, ...]], rng: np.random.Generator) -> str:
     """One of the finding's wordings, filled in with what is known about it."""
     by_kind = f"{finding.name}: {finding.kind}"
     wordings = table[by_kind] if by_kind in table else table[finding.name]
@@ -134,7 +130,9 @@ def _words(finding: Finding, rng: np.random.Generator) -> dict[str, str]:
     node = finding.name == "Lymphadenopathy"
     side = {"left": "left", "right": "right", "both": "bilateral", None: ""}[finding.side]
     noun = ("lymph node" if node else "nodule") + "s" * several
-    kind = ("enlarged" if several else str(rng.choice(["enlarged", "pathological"]))) if node else ""
+    kind = (
+        ("enlarged" if several else str(rng.choice(["enlarged", "pathological"]))) if node else ""
+    )
     described = f"{article} {kind or finding.kind} {noun}"
     return {
         "sev": str(rng.choice(ADJECTIVES[finding.severity])),
@@ -160,11 +158,19 @@ def _where(finding: Finding, rng: np.random.Generator) -> str:
     if side is None:
         return f"in the {lobe}s" if lobe else "in the lungs"
     if side == "both":
-        choices = [f"in both {lobe}s", f"in the {lobe}s of both lungs", f"in the {lobe}s bilaterally"]
+        choices = [
+            f"in both {lobe}s",
+            f"in the {lobe}s of both lungs",
+            f"in the {lobe}s bilaterally",
+        ]
         if lobe is None:
             choices = ["in both lungs", "diffusely in both lungs", "bilaterally"]
     elif lobe is None:
-        choices = [f"in the {side} lung", f"throughout the {side} lung", f"in the {side} hemithorax"]
+        choices = [
+            f"in the {side} lung",
+            f"throughout the {side} lung",
+            f"in the {side} hemithorax",
+        ]
     else:
         choices = [
             f"in the {side} {lobe}",

@@ -1,4 +1,4 @@
-"""What a phantom's radiologist can say: for every finding several wordings, and for its absence too.
+"""What a phantom's radiologist can say: several wordings for every finding and its absence.
 
 The wordings are this project's own, in the manner of CT-RATE's translated reports. A wording is a
 format string; `report.Words` lists the fields it may use. Each names another subset of side, lobe,
@@ -37,7 +37,8 @@ POSITIVE: dict[str, tuple[str, ...]] = {
     "Medical material: port": (
         "A port catheter is seen on the {side} anterior chest wall.",
         "The tip of a {side} sided port catheter ends in the superior vena cava.",
-        "There is a port chamber under the skin of the {side} chest wall with its central catheter.",
+        "There is a port chamber under the skin of the {side} chest wall "
+        "with its central catheter.",
         "A central venous port was noted on the {side}.",
     ),
     "Medical material: sternal wires": (
@@ -49,7 +50,8 @@ POSITIVE: dict[str, tuple[str, ...]] = {
     "Arterial wall calcification": (
         "{sev} calcified atheroma plaques are seen in the wall of the aortic arch.",
         "There are {sev} calcifications in the thoracic aorta.",
-        "{sev} atherosclerotic wall calcification was noted in the aortic arch and descending aorta.",
+        "{sev} atherosclerotic wall calcification was noted in the aortic arch "
+        "and descending aorta.",
         "Calcific plaques are present on the walls of the aorta.",
         "The aortic wall shows {sev} calcific atherosclerotic changes.",
     ),
@@ -164,7 +166,7 @@ POSITIVE: dict[str, tuple[str, ...]] = {
         "{sev} interlobular septal thickening is seen {where}.",
         "There is {sev} thickening of the interlobular septa {where}.",
         "Interlobular septa are {sevly} thickened {where}.",
-        "{sev} smooth septal thickening was noted {where}.",
+        "{sev} septal thickening was noted {where}.",
     ),
 }
 
@@ -231,7 +233,11 @@ IMPRESSION: dict[str, tuple[str, ...]] = {
         "Consolidation {where}, pneumonia?",
         "{sev} pneumonic consolidation {where}.",
     ),
-    "Bronchiectasis": ("Bronchiectasis {where}.", "{sev} bronchiectasis.", "Bronchiectatic changes."),
+    "Bronchiectasis": (
+        "Bronchiectasis {where}.",
+        "{sev} bronchiectasis.",
+        "Bronchiectatic changes.",
+    ),
     "Interlobular septal thickening": (
         "Interlobular septal thickening.",
         "{sev} interlobular septal thickening {where}.",
@@ -354,7 +360,7 @@ NEGATIVE: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     )),
 )  # fmt: skip
 
-# True of every phantom, or not decided by its picture: no word here is about one of the 18 findings.
+# True of every phantom, or not decided by its picture: nothing here is about the 18 findings.
 ALWAYS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("technique", (
         "The examination was performed without contrast material.",

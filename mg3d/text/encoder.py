@@ -4,8 +4,8 @@ A text encoder is asked for two things: the *states* of a report's tokens (embed
 layer), and the *identity* of a sentence, which is the embedding layer averaged over that sentence
 alone and tells SSM which sentences of two patients say the same.
 
-Source: MG-3D (arXiv 2412.05876), text encoder and inter-patient objectives. The identity follows the
-released code: [CLS] and [SEP] belong to the average, positions count from 0.
+Source: MG-3D (arXiv 2412.05876), text encoder and inter-patient objectives. The identity follows
+the released code: [CLS] and [SEP] belong to the average, positions count from 0.
 """
 
 import contextlib
@@ -56,12 +56,10 @@ class TextEncoder(nn.Module):
         # RoBERTa-like models count positions from behind the padding token.
         offset = int(getattr(getattr(model, "embeddings", None), "padding_idx", None) or -1) + 1
         self.max_tokens = int(config.max_position_embeddings) - offset
-        if not hasattr(model, "embeddings") or self._embed(
-            torch.tensor([[self.mask_token]])
-        ).shape[-1:] != (self.width,):
+        if self._embedding_width() != self.width:
             raise ValueError(
-                f"text encoder {name} needs a layer `embeddings` of its own width {self.width}, but "
-                f"{type(model).__name__} has none; use a BERT- or RoBERTa-like model"
+                f"text encoder {name} needs a layer `embeddings` of its own width {self.width}, "
+                f"but {type(model).__name__} has none; use a BERT- or RoBERTa-like model"
             )
 
     @property
@@ -112,7 +110,12 @@ class TextEncoder(nn.Module):
         return self._embed(tokens)[0].float().mean(dim=0)
 
     def _embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T e"]:
-        return self.model.embeddings(input_ids=tokens)  # type: ignore[operator, union-attr]
+        return self.model.embeddings(input_ids=tokens)  # type: ignore[operator]
+
+    def _embedding_width(self) -> int:
+        if not hasattr(self.model, "embeddings"):
+            return 0
+        return self._embed(torch.tensor([[self.mask_token]], device=self._device)).shape[-1]
 
     @property
     def _device(self) -> torch.device:
@@ -200,7 +203,10 @@ def load_text_encoder(name_or_path: str | Path = "embedded") -> TextEncoder:
     local = folder.is_dir()
     source = str(folder) if local else str(name_or_path)
     try:
-        with _quiet_loading(), torch.random.fork_rng(devices=[]):  # an unused pooler draws numbers
+        with (
+            quiet_transformers(),
+            torch.random.fork_rng(devices=[]),
+        ):  # an unused pooler draws numbers
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
             model, found = AutoModel.from_pretrained(
                 source, local_files_only=local, dtype=torch.float32, output_loading_info=True
@@ -226,8 +232,8 @@ def load_text_encoder(name_or_path: str | Path = "embedded") -> TextEncoder:
 
 
 @contextlib.contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Loading a masked language model without its head is meant: no report, no progress bar."""
+def quiet_transformers() -> Iterator[None]:
+    """No progress bar and no report on heads left out: that is meant."""
     from transformers.utils import logging
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

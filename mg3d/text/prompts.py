@@ -1,8 +1,8 @@
 """What to ask for, zero-shot: for every finding a few sentences that assert it and that deny it.
 
-A volume is scored by how much closer it lies to the assertions than to the denials. The wordings are
-a report's, not a label's ("the heart is enlarged", not "cardiomegaly: yes"), and name no side, size
-or severity, so they fit any patient and any data set.
+A volume is scored by how much closer it lies to the assertions than to the denials. The wordings
+are a report's, not a label's ("the heart is enlarged", not "cardiomegaly: yes"), and name no side,
+size or severity, so they fit any patient and any data set.
 """
 
 # Keys are the names in `mg3d.data.labels.CT_RATE_FINDINGS`; (assertions, denials).
@@ -86,7 +86,10 @@ PROMPTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("no pleural effusion was detected.", "there is no fluid in the pleural spaces."),
     ),
     "Mosaic attenuation pattern": (
-        ("a mosaic attenuation pattern is seen in both lungs.", "both lungs show mosaic perfusion."),
+        (
+            "a mosaic attenuation pattern is seen in both lungs.",
+            "both lungs show mosaic perfusion.",
+        ),
         (
             "no mosaic attenuation was detected.",
             "the attenuation of both lungs is homogeneous.",

@@ -1,8 +1,8 @@
 """From the two parts of a report, as they stand in a table, to clean sentences.
 
 Source: MG-3D (arXiv 2412.05876) works on sentences, findings before impression, lower-cased. The
-released code cuts finer, at commas and semicolons outside parentheses, and glues the clauses together
-without a blank; here a unit is a sentence, as the paper says.
+released code cuts finer, at commas and semicolons outside parentheses, and glues the clauses
+together without a blank; here a unit is a sentence, as the paper says.
 """
 
 import re
@@ -10,10 +10,15 @@ import unicodedata
 
 # What stands in a table where nothing was written.
 NOTHING = frozenset({"", "not given", "nan", "none", "null", "n/a", "na"})
-# A full stop after one of these ends no sentence: never; unless a capital follows; before a number.
-TITLES = frozenset("dr prof mr mrs ms vs".split())
-ABBREVIATIONS = frozenset("e.g i.e eg ie approx appr ca cf incl excl resp etc al lab iv".split())
-NUMBERED = frozenset("no nr fig img im ima se max min seg vol".split())
+# A full stop behind one of these ends no sentence.
+TITLES = {"dr", "prof", "mr", "mrs", "ms", "vs"}
+# Nor behind one of these, unless a capital letter follows ...
+ABBREVIATIONS = {
+    *("e.g", "i.e", "eg", "ie", "approx", "appr", "ca", "cf"),
+    *("incl", "excl", "resp", "etc", "al", "lab", "iv"),
+}
+# ... and behind these only if no number follows.
+NUMBERED = {"no", "nr", "fig", "img", "im", "ima", "se", "max", "min", "seg", "vol"}
 
 SPELLING = str.maketrans(
     {"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "–": "-", "—": "-",
@@ -21,42 +26,45 @@ SPELLING = str.maketrans(
      "◦": "•", "‣": "•", "∙": "•", "‧": "•"}
 )  # fmt: skip
 BREAKS = re.compile(r"[\n\r\v\f\x85\u2028\u2029]+")
-# Between the items of an impression: a bullet, or a quotation mark with a blank or a stop on both sides.
-ITEM = re.compile(r'\s*•+\s*|(?:(?<=[\s.?!:;,])|^)"+(?=\s|$)\s*')
-LIST_MARK = re.compile(r"^\s*(?:[-*+>]+\s|\d{1,2}[.)](?!\d))\s*")
+# Between the items of an impression: a bullet, or a quotation mark that encloses nothing.
+ITEM = re.compile(r'•|(?:(?<=[ .?!:;,])|^)"+(?= |$)')
+LIST_MARK = re.compile(r"^\s*(?:[-*+>•]+\s|\d{1,2}[.)](?!\d))\s*")
 STOP = re.compile(r"[.?!]+")
 
 
-def clean_text(text: str | None) -> str:
-    """Plain text: one spelling per sign, single blanks, one line per list item; "" if nothing is said.
+def clean_text(text: str | float | None) -> str:
+    """Plain text: one spelling per sign, single blanks, one line per list item.
 
-    "Not given.", "nan", "-", "." and blanks, which stand for a missing text in CT-RATE's tables, are
-    nothing. A line break inside a sentence (the next line goes on in lower case) becomes a blank.
+    "Not given.", "nan", "-", "." and blanks, which stand for a missing text in CT-RATE's tables,
+    become "". A line break inside a sentence (the next line goes on in lower case) becomes a blank.
     """
     if not isinstance(text, str):  # a table reader's NaN or None
         return ""
     text = unicodedata.normalize("NFKC", text.translate(SPELLING)).translate(SPELLING)
-    lines: list[str] = []
+    lines: list[list[str]] = []  # each of the pieces that line breaks cut it into
     for line in BREAKS.split(text):
         line = "".join(c for c in line if c == "\t" or unicodedata.category(c) not in ("Cc", "Cf"))
+        line = " ".join(line.split())  # runs of blanks would cost a pattern quadratic time
         for number, item in enumerate(ITEM.split(line)):
             item = " ".join(re.sub(r'(?<=\w)"+(?=\w)', " ", item).replace('"', "").split())
             if item in ("", ".", "-") or not any(c.isalnum() for c in item):
                 continue
-            if number == 0 and lines and _goes_on(lines[-1], item):
-                lines[-1] += " " + item
+            if number == 0 and lines and _goes_on(lines[-1][-1], item):
+                lines[-1].append(item)
+            elif lines and _goes_on(lines[-1][-1], item):
+                lines.append([f"• {item}"])  # or a second cleaning would take it for a broken line
             else:
-                lines.append(item)
-    cleaned = "\n".join(lines)
+                lines.append([item])
+    cleaned = "\n".join(" ".join(pieces) for pieces in lines)
     return "" if cleaned.strip(" .").lower() in NOTHING else cleaned
 
 
-def split_sentences(text: str | None) -> list[str]:
+def split_sentences(text: str | float | None) -> list[str]:
     """The sentences of a text, in order, none of them empty. Takes time linear in its length.
 
-    Numbers (1.5 cm, 02.02.2018), abbreviations (e.g., approx., Dr., no. 3) and a question mark in
-    parentheses do not end a sentence; a missing blank ("effusion.heart size") does not hide its end.
-    Numbers and bullets of a list are dropped.
+    Numbers (1.5 cm, 02.02.2018), abbreviations (e.g., approx., Dr., no. 3) and what stands in
+    parentheses do not end a sentence; a missing blank ("effusion.heart size") does not hide its
+    end. Semicolons and colons end none. Numbers and bullets of a list are dropped.
     """
     sentences: list[str] = []
     for line in clean_text(text).split("\n"):
@@ -70,7 +78,7 @@ def split_sentences(text: str | None) -> list[str]:
     return [sentence for sentence in sentences if any(c.isalnum() for c in sentence)]
 
 
-def report_sentences(findings: str | None, impression: str | None) -> list[str]:
+def report_sentences(findings: str | float | None, impression: str | float | None) -> list[str]:
     """All sentences of a report, findings before impression, lower-cased."""
     return [s.lower() for part in (findings, impression) for s in split_sentences(part)]
 

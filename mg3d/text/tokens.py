@@ -57,7 +57,7 @@ def tokenize_report(tokenizer: Any, sentences: Sequence[str], max_tokens: int) -
     )
     word_ids = encoded.word_ids()
     real = np.array([word is not None for word in word_ids], dtype=bool)
-    # A token lies in the sentence that holds its last character (byte-level ones start at the blank).
+    # A token lies in the sentence of its last character: byte-level ones start at the blank before.
     last_character = np.array([end - 1 for _, end in encoded["offset_mapping"]], dtype=np.int64)
     ends = np.cumsum([len(sentence) + 1 for sentence in sentences])
     sentence_of = np.searchsorted(ends, last_character, side="right")

@@ -45,7 +45,7 @@ def test_states_are_the_same_each_time(encoder):
 
 def test_padding_changes_no_state_and_has_none(encoder):
     together = encoder(*batch(encoder, REPORTS))
-    tokens, padding = batch(encoder, REPORTS)
+    _, padding = batch(encoder, REPORTS)
     for row, report in enumerate(REPORTS):
         alone = encoder(*batch(encoder, [report]))
         length = alone.hidden.shape[1]

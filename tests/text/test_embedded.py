@@ -1,0 +1,93 @@
+"""What the built-in encoder knows, and that its command makes the same one twice."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mg3d.phantom.patient import draw_patient
+from mg3d.phantom.report import write_report
+from mg3d.text.encoder import load_text_encoder
+from mg3d.text.report import report_sentences
+from mg3d.text.tokens import tokenize_report
+from mg3d.training.embedded_text import build_tokenizer, identity_shares, save, train, vocabulary
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_text_encoder("embedded")
+
+
+@pytest.fixture(scope="module")
+def reports():
+    written = [write_report(draw_patient(0, patient)) for patient in range(160)]
+    return [report_sentences(report.findings, report.impression) for report in written]
+
+
+def masked_states(encoder, reports, generator):
+    """States at hidden tokens, and what was hidden there; one token in seven of each report."""
+    states, truth = [], []
+    for report in reports:
+        tokens = tokenize_report(encoder.tokenizer, report, encoder.max_tokens).tokens
+        hidden = torch.rand(len(tokens), generator=generator) < 0.15
+        hidden[[0, -1]] = False
+        read = tokens.masked_fill(hidden, encoder.mask_token)[None]
+        states.append(encoder(read, torch.zeros_like(read, dtype=torch.bool)).hidden[0][hidden])
+        truth.append(tokens[hidden])
+    return torch.cat(states), torch.cat(truth)
+
+
+def test_its_states_tell_hidden_words_better_than_their_frequency_does(encoder, reports):
+    generator = torch.Generator().manual_seed(0)
+    states, truth = masked_states(encoder, reports[:120], generator)
+    held_states, held_truth = masked_states(encoder, reports[120:], generator)
+
+    counts = torch.bincount(truth, minlength=encoder.vocabulary_size) + 0.1
+    unigram = F.nll_loss((counts / counts.sum()).log().expand(len(held_truth), -1), held_truth)
+
+    torch.manual_seed(0)
+    head = torch.nn.Linear(encoder.width, encoder.vocabulary_size)  # as MG-3D's MLM learns one
+    optimiser = torch.optim.Adam(head.parameters(), lr=1e-2)
+    for _ in range(100):
+        optimiser.zero_grad()
+        F.cross_entropy(head(states), truth).backward()
+        optimiser.step()
+    assert F.cross_entropy(head(held_states), held_truth) < unigram - 1
+
+
+def test_ssm_finds_both_same_and_different_sentences(encoder, reports):
+    same, different = identity_shares(encoder, reports[:40])
+    assert same > 0.005
+    assert different > 0.2
+
+
+def test_the_same_words_are_nearer_than_other_words(encoder):
+    said, again, other = encoder.identity(
+        [
+            "mild pleural effusion is seen in the left lung.",
+            "moderate pleural effusion is seen in the left lung.",
+            "no pathological lymph node was detected.",
+        ]
+    )
+    assert F.cosine_similarity(said, again, dim=0) > 0.85
+    assert F.cosine_similarity(said, other, dim=0) < 0.6
+
+
+def test_the_command_makes_the_same_encoder_twice_and_it_loads(reports, tmp_path):
+    tokenizer = build_tokenizer(vocabulary(reports))
+    assert tokenizer.get_vocab() == build_tokenizer(vocabulary(reports)).get_vocab()
+    first, second = (train(reports, tokenizer, steps=2, seed=3) for _ in range(2))
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+    save(first, tokenizer, tmp_path)
+    loaded = load_text_encoder(tmp_path)
+    tokens = tokenize_report(tokenizer, reports[0], 256).tokens[None]
+    expected = first.bert(input_ids=tokens).last_hidden_state
+    shown = loaded(tokens, torch.zeros_like(tokens, dtype=torch.bool)).hidden
+    torch.testing.assert_close(shown, expected, atol=0.05, rtol=0.05)  # stored in half precision
+
+
+def test_training_lowers_the_loss(reports, capsys):
+    train(reports, build_tokenizer(vocabulary(reports)), steps=12)
+    losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    assert losses[-1] < losses[0] - 1
