@@ -27,7 +27,6 @@ from data_prep.command import add_arguments, run, settings_from, settings_of
 from data_prep.ct_rate import prepare_ct_rate
 from mg3d.data.grid import Grid
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.data.manifest import FACTS_NAME, read_manifest
 from mg3d.data.orientation import WORLD_AXIS, from_canonical
 from mg3d.data.parallel import WorkerDied, work_in_parallel
 from mg3d.data.prepare import Prepared, PrepareSettings, describe_settings
@@ -335,6 +334,8 @@ def _describe(spec: PhantomSpec) -> dict[str, Any]:
 
 def _finished(output: Path, settings: PrepareSettings, facts: dict[str, Any]) -> Prepared | None:
     """A complete run of the same spec and settings, if the folder holds one."""
+    from mg3d.data.manifest import FACTS_NAME, read_manifest  # brings torch, which workers spare
+
     if not (output / FACTS_NAME).is_file():
         return None
     try:

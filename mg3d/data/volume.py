@@ -85,9 +85,7 @@ class Volume:
         warnings = self.warnings
         if np.abs(np.array(spacing_mm) / old - 1).max() > 0.01:
             said, told = (" x ".join(f"{v:.4g}" for v in s) for s in (old, spacing_mm))
-            warnings += (
-                f"the header says {said} mm, the metadata {told} mm: the latter was taken",
-            )
+            warnings += (f"the header says {said} mm, the metadata {told} mm, which was taken",)
         canonical = to_canonical(np.empty(self.stored.shape, np.bool_), affine)[1]
         stored = StoredGrid(self.stored.shape, affine)
         return replace(self, affine=canonical, stored=stored, warnings=warnings)
