@@ -100,6 +100,7 @@ class PretrainConfig:
     # the objectives
     weights: LossWeights = field(default_factory=LossWeights)
     temperature: float = 0.1  # of every contrastive objective
+    clip_text: str = "vector"  # what CLIP compares volumes with: "vector" or "words", see clip.py
 
     # the optimisation
     batch_size: int = 16  # patients, over all processes, per optimiser step
@@ -159,6 +160,7 @@ _TINY = replace(  # any CPU: minutes
     mask_block=8,
     mim_output_stride=2,
     weights=LossWeights(clip=1.0),
+    clip_text="words",
     optimiser="adamw",
     learning_rate=2e-3,
     head_factor=1.0,

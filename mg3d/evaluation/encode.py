@@ -1,14 +1,16 @@
 """Patients to vectors, in batches and without gradients: what every evaluation starts from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from mg3d.data.dataset import VolumeReportDataset, collate
+from mg3d.attention.pooling import masked_mean, mean_by_index
+from mg3d.data.dataset import Batch, Patient, VolumeReportDataset, collate
 from mg3d.model import MG3D
 from mg3d.objectives.clip import CLIP
 from mg3d.text.tokens import tokenize_report
@@ -22,7 +24,7 @@ class Encoded:
     encoder_features: Float[np.ndarray, "P f"]  # vision encoder alone: tokens' mean and maximum
     volume_vector: Float[np.ndarray, "P d"]  # the model's, knowing nothing of the report
     report_vector: Float[np.ndarray, "P d"]  # the model's, knowing nothing of the volume
-    report_features: Float[np.ndarray, "P e"]  # frozen text encoder alone: mean of its states
+    report_words: Float[np.ndarray, "P e"]  # frozen embedding layer: mean of the sentences
     labels: Float[np.ndarray, "P C"]  # 1 present, 0 absent, NaN unknown
 
 
@@ -46,14 +48,12 @@ def encode_patients(model: MG3D, dataset: VolumeReportDataset, *, batch_size: in
     rows: dict[str, list[np.ndarray]] = {}
     for whole in loader:
         batch = whole.to(device)
-        hidden = model.text_encoder(batch.tokens, batch.padding).hidden
-        real = (batch.sentence >= 0)[..., None]
         tokens = model.encoder(batch.volume)[-1].flatten(2)  # (B, f, N)
         parts = {
             "encoder_features": torch.cat([tokens.mean(-1), tokens.amax(-1)], dim=1),
             "volume_vector": model.embed_volumes(batch.volume),
             "report_vector": model.embed_reports(batch),
-            "report_features": (hidden * real).sum(1) / real.sum(1),
+            "report_words": embed_words(model, batch),
         }
         for name, value in parts.items():
             rows.setdefault(name, []).append(value.float().cpu().numpy())
@@ -71,7 +71,8 @@ def project_volumes(head: CLIP, encoded: Encoded) -> Float[np.ndarray, "P d"]:
 @torch.no_grad()
 def project_reports(head: CLIP, encoded: Encoded) -> Float[np.ndarray, "P d"]:
     """Report vectors in the space the CLIP head compares in (unit length)."""
-    return _project(head.report_head, encoded.report_vector)
+    reports = encoded.report_words if head.text == "words" else encoded.report_vector
+    return _project(head.report_head, reports)
 
 
 def _project(head: nn.Module, vectors: Float[np.ndarray, "P d"]) -> Float[np.ndarray, "P d"]:
@@ -80,16 +81,19 @@ def _project(head: nn.Module, vectors: Float[np.ndarray, "P d"]) -> Float[np.nda
 
 
 @torch.no_grad()
-def embed_sentences(model: MG3D, head: CLIP, sentences: list[str]) -> Float[np.ndarray, "Q d"]:
-    """Sentences, each as a report of its own, in the space the CLIP head compares in."""
-    from mg3d.data.dataset import Patient
+def embed_words(model: MG3D, batch: Batch) -> Float[Tensor, "B e"]:
+    """Mean over a report's sentences of the frozen embedding layer: the words, and no order."""
+    embedded = model.text_encoder(batch.tokens, batch.padding).embedded
+    num_sentences = batch.sentence_padding.shape[1]
+    sentences, padding = mean_by_index(embedded, batch.sentence, num_sentences)
+    return masked_mean(sentences, padding)
 
-    tokenizer = model.text_encoder.tokenizer
-    device = next(model.parameters()).device
-    nothing = torch.zeros(1, 1, 1, 1)
+
+def batch_sentences(model: MG3D, sentences: Sequence[str]) -> Batch:
+    """Sentences as reports of one sentence each, without a volume."""
+    text = model.text_encoder
     patients = [
-        Patient("", "", nothing, tokenize_report(tokenizer, [text.lower()], 64))
-        for text in sentences
+        Patient("", "", torch.zeros(1, 1, 1, 1), tokenize_report(text.tokenizer, [sentence], 64))
+        for sentence in sentences
     ]
-    batch = collate(model.text_encoder.pad_token)(patients).to(device)
-    return head.report_head(model.embed_reports(batch)).float().cpu().numpy()
+    return collate(text.pad_token)(patients).to(next(model.parameters()).device)

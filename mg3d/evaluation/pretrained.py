@@ -58,9 +58,9 @@ def evaluate(
     )
     volumes, reports = align(
         fitted.encoder_features,
-        fitted.report_features,
+        fitted.report_words,
         held_out.encoder_features,
-        held_out.report_features,
+        held_out.report_words,
     )
     own = scored = None
     head = pretraining.find(CLIP)

@@ -1,20 +1,40 @@
 """Zero-shot classification: name a finding from words alone, with no label ever seen.
 
-For every finding, the volume is compared with sentences that state it and sentences that deny it;
-the score is the difference of the mean cosines.
+For every finding there are sentences that state it and sentences that deny it. Swapping a denial
+for a statement moves a report in the space where reports and volumes are compared; a volume's score
+is its cosine with that move.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.evaluation.encode import Encoded, embed_sentences, project_volumes
+from mg3d.evaluation.encode import Encoded, batch_sentences, embed_words, project_volumes
 from mg3d.evaluation.probe import Probe, score_findings
 from mg3d.model import MG3D
-from mg3d.objectives.clip import CLIP
+from mg3d.objectives.clip import CLIP, CentredHead
 from mg3d.text.prompts import PROMPTS
+
+
+@torch.no_grad()
+def finding_direction(model: MG3D, head: CLIP, finding: str) -> Float[Tensor, " d"]:
+    """From the finding denied to the finding stated, unit length.
+
+    Args:
+        model: embeds the prompts.
+        head: compares; trained with the model.
+        finding: one of `CT_RATE_FINDINGS`.
+    """
+    stated, denied = (batch_sentences(model, prompts) for prompts in PROMPTS[finding])
+    if isinstance(head.report_head, CentredHead):
+        change = embed_words(model, stated).mean(0) - embed_words(model, denied).mean(0)
+        return head.report_head.direction(change[None])[0]
+    ends = [head.report_head(model.embed_reports(batch)).mean(0) for batch in (stated, denied)]
+    return torch.nn.functional.normalize(ends[0] - ends[1], dim=0)
 
 
 def zero_shot_scores(
@@ -23,7 +43,7 @@ def zero_shot_scores(
     volumes: Float[np.ndarray, "P d"],
     findings: Sequence[str] = CT_RATE_FINDINGS,
 ) -> Float[np.ndarray, "P C"]:
-    """How much more each volume resembles the finding stated than denied, -2 to 2.
+    """How much each volume lies where the finding is stated rather than denied, -1 to 1.
 
     Args:
         model: embeds the prompts.
@@ -31,13 +51,8 @@ def zero_shot_scores(
         volumes: unit vectors in the head's space.
         findings: one column each.
     """
-    columns = []
-    for finding in findings:
-        assertions, denials = PROMPTS[finding]
-        stated = embed_sentences(model, head, list(assertions))
-        denied = embed_sentences(model, head, list(denials))
-        columns.append((volumes @ stated.T).mean(1) - (volumes @ denied.T).mean(1))
-    return np.stack(columns, axis=1)
+    directions = [finding_direction(model, head, finding) for finding in findings]
+    return volumes @ torch.stack(directions).float().cpu().numpy().T
 
 
 def zero_shot(model: MG3D, head: CLIP, encoded: Encoded, *, seed: int = 0) -> Probe:

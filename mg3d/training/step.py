@@ -122,5 +122,5 @@ def _objective_settings(config: PretrainConfig, model: MG3D) -> dict[str, dict[s
         "cml": contrastive,
         "dfa": contrastive,
         "ssm": {"dim": dim},
-        "clip": contrastive,
+        "clip": {**contrastive, "text": config.clip_text, "text_dim": text.width},
     }
