@@ -1,6 +1,7 @@
 """Shape checking on, one thread, no network; and the folder of real data, where there is one."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from jaxtyping import install_import_hook
 install_import_hook("mg3d", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 REPOSITORY = Path(__file__).parents[1]
+
+sys.path.insert(0, str(Path(__file__).parent))
+pytest_plugins = ["prepared_patients"]  # imported after the hook above
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,46 @@
-"""A prepared folder of a dozen small patients, and settings that train on it in a second."""
+"""Fixtures: a prepared folder of a dozen small patients, and settings that train on it in a second.
 
-import numpy as np
+A plugin of tests/conftest.py. What is heavy is imported when a test asks for it.
+"""
+
 import pytest
-
-from mg3d.config import PRESETS, replace
-from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.data.manifest import write_manifest
-from mg3d.data.prepared import write_array
-from mg3d.phantom.patient import draw_patient
-from mg3d.phantom.report import write_report
-from mg3d.text.encoder import CachedTextEncoder, load_text_encoder
 
 SHAPE = (32, 32, 32)
 SPLITS = ["train"] * 9 + ["val"] * 4
+SPACING_MM = (10.0, 11.0, 12.0)
 
 
-def _write_patients(folder, splits, volumes_per_patient=1):
+def noise(patient, number, plan):
+    import numpy as np
+
+    return np.random.default_rng([patient, number]).integers(0, 256, SHAPE)
+
+
+def write(folder, splits, volumes_per_patient=1, *, voxels=noise):
+    import numpy as np
+
+    from mg3d.data.labels import CT_RATE_FINDINGS
+    from mg3d.data.manifest import write_manifest
+    from mg3d.data.prepared import write_array
+    from mg3d.phantom.patient import draw_patient
+    from mg3d.phantom.report import write_report
+
+    folder.mkdir(exist_ok=True)
     rows = []
     for patient, split in enumerate(splits):
         plan = draw_patient(0, patient)
         report = write_report(plan)
         for number in range(1, volumes_per_patient + 1):
             name = f"{split}_{patient}_a_{number}"
-            voxels = np.random.default_rng([patient, number]).integers(0, 256, SHAPE)
-            write_array(folder / f"{name}.safetensors", "volume", voxels.astype(np.uint8), {})
+            # Axes h, w, d of the array are z, y, x of the world.
+            affine = np.zeros((4, 4))
+            affine[[2, 1, 0, 3], [0, 1, 2, 3]] = [*SPACING_MM, 1]
+            write_array(
+                folder / f"{name}.safetensors",
+                "volume",
+                voxels(patient, number, plan).astype(np.uint8),
+                {"affine": affine.tolist()},
+            )
             rows.append(
                 {
                     "volume_id": name,
@@ -44,22 +61,29 @@ def _write_patients(folder, splits, volumes_per_patient=1):
 
 @pytest.fixture(scope="session")
 def write_patients():
-    """Write a prepared folder with one patient per entry of `splits`."""
-    return _write_patients
+    """Write a prepared folder with one patient per entry of `splits`.
+
+    `voxels(patient, number, plan)` draws a volume, 0 to 255.
+    """
+    return write
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    return _write_patients(tmp_path_factory.mktemp("prepared"), SPLITS)
+    return write(tmp_path_factory.mktemp("prepared"), SPLITS)
 
 
 @pytest.fixture(scope="session")
 def text_encoder():
+    from mg3d.text.encoder import CachedTextEncoder, load_text_encoder
+
     return CachedTextEncoder(load_text_encoder("embedded"))
 
 
 @pytest.fixture
 def config():
+    from mg3d.config import PRESETS, replace
+
     return replace(
         PRESETS["tiny"],
         volume_shape=SHAPE,
