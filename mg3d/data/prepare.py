@@ -26,7 +26,13 @@ from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.parallel import WorkerDied, work_in_parallel
 from mg3d.data.prepared import read_facts, write_array
 from mg3d.data.rescale import decide_rescale, rescale
-from mg3d.data.volume import Volume, VolumeError, read_volume, replace_file
+from mg3d.data.volume import (
+    Volume,
+    VolumeError,
+    read_volume,
+    remove_unfinished,
+    replace_file,
+)
 
 LEFT_OUT = "left out by rule: "  # starts the reason of what no run would take
 DTYPES = ("uint8", "float16")
@@ -190,6 +196,7 @@ def prepare(
             f"({len(list(refused))} files were refused)"
         )
     _check_unique(records)
+    remove_unfinished(output)
     described = describe_settings(settings)
     if _read_json(output / FACTS_NAME).get("settings", described) != described:
         (output / NAME).unlink(missing_ok=True)  # its volumes are about to be replaced

@@ -220,3 +220,9 @@ def replace_file(path: Path, content: bytes) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `replace_file` left in a folder when the process was killed."""
+    for path in folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)

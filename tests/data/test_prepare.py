@@ -163,6 +163,15 @@ def test_a_restart_makes_only_what_is_missing_and_ends_in_the_same_bytes(records
     assert files_of(cut) == files_of(whole)
 
 
+def test_what_a_killed_run_left_half_written_is_removed(records, raw, tmp_path):
+    run(records, tmp_path / "whole", raw)
+    half = tmp_path / "cut" / "volumes" / "train" / ".train_1_a_1.safetensors.123.part"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half")
+    run(records, tmp_path / "cut", raw)
+    assert files_of(tmp_path / "cut") == files_of(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("file", ["volumes/train/train_1_a_1", "masks/train/train_1_a_1"])
 def test_a_damaged_output_is_made_again(file, records, raw, tmp_path):
     run(records, tmp_path / "whole", raw)
