@@ -30,7 +30,7 @@ from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.orientation import WORLD_AXIS, from_canonical
 from mg3d.data.parallel import WorkerDied, work_in_parallel
 from mg3d.data.prepare import Prepared, PrepareSettings, describe_settings
-from mg3d.data.volume import replace_file, write_nifti
+from mg3d.data.volume import remove_unfinished, replace_file, write_nifti
 from mg3d.phantom.patient import PatientPlan, draw_patient
 from mg3d.phantom.report import write_report
 from mg3d.phantom.scanner import Acquisition, acquisition, draw_scan
@@ -39,6 +39,8 @@ NAME = "phantom, in the layout of CT-RATE"
 NOT_GIVEN = "Not given."
 IN_PLANE, BETWEEN_SLICES = 0.86, 0.8  # raw spacing over prepared spacing; see `_raw_grid`
 SPEC_NAME = "phantom.json"
+FOLDERS = ("train_fixed", "valid_fixed", "masks", "radiology_text_reports",
+           "multi_abnormality_labels", "metadata")  # fmt: skip
 REPORT_HEADER = ("VolumeName", "ClinicalInformation_EN", "Technique_EN", "Findings_EN",
                  "Impressions_EN")  # fmt: skip
 METADATA_HEADER = (
@@ -174,7 +176,9 @@ def write_phantom(
     if folder.is_dir() and any(folder.iterdir()) and not mark.is_file():
         raise ValueError(f"{folder} holds files that are no phantom; give another folder")
     if mark.is_file() and mark.read_bytes() != described:
-        shutil.rmtree(folder)  # another phantom
+        for name in FOLDERS:  # another phantom's
+            shutil.rmtree(folder / name, ignore_errors=True)
+    remove_unfinished(folder)
     replace_file(mark, described)
     results = work_in_parallel(
         partial(_write_patient, folder=folder, spec=spec),

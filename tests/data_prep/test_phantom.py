@@ -163,6 +163,15 @@ def test_a_clinical_raw_grid_can_be_asked_for(tmp_path):
     assert read_volume(path).voxels.shape[2] == 64  # 512 / 8
 
 
+def test_another_phantom_takes_the_place_of_the_first_and_nothing_elses(tmp_path):
+    for patients in (2, 1):
+        spec = PhantomSpec(patients=patients, val_patients=0, grid=COARSE.grid)
+        write_phantom(tmp_path, spec, workers=0)
+        (tmp_path / "notes.txt").write_text("mine")
+    assert [path.name for path in tmp_path.glob("train_fixed/*/*/*")] == ["train_1_a_1.nii.gz"]
+    assert (tmp_path / "notes.txt").is_file()
+
+
 def test_somebody_elses_folder_is_left_alone(tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "thesis.txt").write_text("mine")
