@@ -122,9 +122,10 @@ def untrained(vocabulary_size: int, seed: int) -> nn.Module:
     """The small BERT before training, prepared to learn within minutes and to tell words apart.
 
     Positions are fixed sinusoids, and queries start equal to keys: each token first attends to
-    others like it and near it, from which "the same sentence" is soon learnt (at equal cost the
-    held-out loss was 2.9 against 4.6). The embedding layer's normalisation keeps no offset, as one
-    shared by all tokens would make all sentences alike.
+    others like it and near it, from which "the same sentence" is soon learnt. (Held-out loss after
+    300 steps: 3.1, and 3.6 without the equal keys; a plain BERT is then still near the unigram
+    model.) The embedding layer's normalisation keeps no offset: one shared by all tokens would
+    make all sentences alike.
     """
     from transformers import BertConfig, BertForMaskedLM
 
