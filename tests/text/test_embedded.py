@@ -69,7 +69,7 @@ def test_the_same_words_are_nearer_than_other_words(encoder):
         ]
     )
     assert F.cosine_similarity(said, again, dim=0) > 0.85
-    assert F.cosine_similarity(said, other, dim=0) < 0.6
+    assert F.cosine_similarity(said, other, dim=0) < 0.75
 
 
 def test_the_command_makes_the_same_encoder_twice_and_it_loads(reports, tmp_path):
