@@ -59,6 +59,22 @@ def write(folder, splits, volumes_per_patient=1, *, voxels=noise):
     return folder
 
 
+def small_config():
+    from mg3d.config import PRESETS, replace
+
+    return replace(
+        PRESETS["tiny"],
+        volume_shape=SHAPE,
+        encoder_settings={"channels": (4, 8, 8, 8)},
+        dim=32,
+        batch_size=4,
+        warmup_steps=2,
+        total_steps=6,
+        validate_every=3,
+        save_every=2,
+    )
+
+
 @pytest.fixture(scope="session")
 def write_patients():
     """Write a prepared folder with one patient per entry of `splits`.
@@ -82,16 +98,4 @@ def text_encoder():
 
 @pytest.fixture
 def config():
-    from mg3d.config import PRESETS, replace
-
-    return replace(
-        PRESETS["tiny"],
-        volume_shape=SHAPE,
-        encoder_settings={"channels": (4, 8, 8, 8)},
-        dim=32,
-        batch_size=4,
-        warmup_steps=2,
-        total_steps=6,
-        validate_every=3,
-        save_every=2,
-    )
+    return small_config()

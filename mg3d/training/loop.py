@@ -5,6 +5,7 @@ equals one that was not, number for number on a CPU.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,7 +93,10 @@ def pretrain(
 
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ValueError("precision 'fp16' needs a GPU; choose 'bf16' or 'no' on a CPU")
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
     accelerator = Accelerator(
+        # Not told so, accelerate takes each of several processes without GPU for the only one.
+        cpu=several and not torch.accelerator.is_available(),
         mixed_precision=config.precision,
         gradient_accumulation_steps=config.accumulation,
         # The volume side of the last word fusion is read by nobody and gets no gradient.
