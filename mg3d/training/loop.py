@@ -128,7 +128,7 @@ def pretrain(
         state = load_checkpoint(found, pretraining, optimiser, config)
         first_step, seconds_before = state["step"], state["seconds"]
         initial = json.loads((output_dir / "initial_losses.json").read_text())
-    last_step = min(config.total_steps, stop_after or config.total_steps)
+    last_step = max(first_step, min(config.total_steps, stop_after or config.total_steps))
     sampler = StepSampler(
         train.volumes_of,
         config.batch_size,
@@ -171,7 +171,7 @@ def pretrain(
 
     start = time.perf_counter()
     batches = iter(loader)
-    final = initial
+    final: dict[str, float] = {}
     for step in tqdm(
         sampler.steps,
         desc="pre-training",
@@ -212,6 +212,7 @@ def pretrain(
         if done % config.save_every == 0 or done == last_step:
             save(done, seconds)
     seconds = seconds_before + time.perf_counter() - start
+    final = final or measure()  # a finished run was asked to go on
     accelerator.wait_for_everyone()
     return Run(pretraining, config, history, train, val, last_step, seconds, initial, final)
 
