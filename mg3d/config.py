@@ -97,6 +97,12 @@ class PretrainConfig:
     word_mask_ratio: float = 0.15
     mim_output_stride: int = 1  # 2: reconstruct at half the resolution
 
+    # how a training volume is changed each time it is shown; see mg3d/data/augment.py
+    jitter_shift: int = 0  # voxels, at most, along each axis
+    jitter_contrast: float = 0.0  # standard deviation of a factor
+    jitter_brightness: float = 0.0  # standard deviation of an offset, 1 = the HU window
+    jitter_noise: float = 0.0  # standard deviation in every voxel, 1 = the HU window
+
     # the objectives
     weights: LossWeights = field(default_factory=LossWeights)
     temperature: float = 0.1  # of every contrastive objective
@@ -159,6 +165,10 @@ _TINY = replace(  # any CPU: minutes
     dim=128,
     mask_block=8,
     mim_output_stride=2,
+    jitter_shift=1,
+    jitter_contrast=0.05,
+    jitter_brightness=0.02,
+    jitter_noise=0.02,
     weights=LossWeights(clip=1.0),
     clip_text="words",
     optimiser="adamw",

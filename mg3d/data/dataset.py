@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mg3d.data.augment import Jitter, jitter_volume
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.masking import hide_blocks, hide_words
 from mg3d.text.report import report_sentences
@@ -68,6 +69,23 @@ class Batch:
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
+    def jitter(self, jitter: Jitter, generator: torch.Generator, *, first: int = 0) -> "Batch":
+        """Change every volume a little; see `mg3d.data.augment`.
+
+        Args:
+            jitter: how much.
+            generator: on the CPU; in the same state on every process.
+            first: place of this batch's first patient in the global batch.
+        """
+        if not jitter.active:
+            return self
+        seeds = torch.randint(2**62, (first + len(self),), generator=generator)[first:]
+        volumes = [
+            jitter_volume(volume, jitter, _seeded(int(seed)))
+            for volume, seed in zip(self.volume, seeds, strict=True)
+        ]
+        return replace(self, volume=torch.stack(volumes))
 
     def hide(
         self,

@@ -22,18 +22,18 @@ HEART_GROWTH = {"mild": 1.18, "moderate": 1.28, "severe": 1.4}
 class Variation:
     """How much healthy patients differ: one standard deviation, unless it says otherwise."""
 
-    rotation_degrees: float = 2.0
-    shift_mm: float = 4.5
-    scale: float = 0.04
-    warp_mm: float = 4.0  # height of the waves that bend the body
-    chest: float = 0.04  # width and depth of the chest, each
-    heart: float = 0.04
-    diaphragm_mm: float = 7.0  # how deep the breath was
-    lung_hu: float = 12.0
-    texture_hu: float = 10.0  # slow waves in the lung
-    vessel_spread: float = 0.15  # calibre of the lung's vessels
-    contrast_share: float = 0.15  # of patients, given contrast agent (0 to 1)
-    noise: float = 1.0  # times the scanner's usual noise
+    rotation_degrees: float = 1.0
+    shift_mm: float = 2.5
+    scale: float = 0.03
+    warp_mm: float = 2.5  # height of the waves that bend the body
+    chest: float = 0.03  # width and depth of the chest, each
+    heart: float = 0.03
+    diaphragm_mm: float = 4.0  # how deep the breath was
+    lung_hu: float = 8.0
+    texture_hu: float = 6.0  # slow waves in the lung
+    vessel_spread: float = 0.1  # calibre of the lung's vessels
+    contrast_share: float = 0.0  # of patients, given contrast agent (0 to 1)
+    noise: float = 0.7  # times the scanner's usual noise
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mg3d.config import PretrainConfig, replace, write_config
+from mg3d.data.augment import Jitter
 from mg3d.data.dataset import VolumeReportDataset, collate
 from mg3d.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from mg3d.training.heldout import held_out_losses
@@ -169,6 +170,12 @@ def pretrain(
         if main:
             save_checkpoint(checkpoint, pretraining, optimiser, config, step=step, seconds=seconds)
 
+    jitter = Jitter(
+        shift=config.jitter_shift,
+        contrast=config.jitter_contrast,
+        brightness=config.jitter_brightness,
+        noise=config.jitter_noise,
+    )
     start = time.perf_counter()
     batches = iter(loader)
     final: dict[str, float] = {}
@@ -184,7 +191,8 @@ def pretrain(
             generator = torch.Generator().manual_seed(_seed_of(config.seed, step))
             whole = next(batches)
             first = (accelerator.process_index * config.accumulation + part) * len(whole)
-            batch = hide(whole, config, text, generator, first=first).to(accelerator.device)
+            shown = whole.jitter(jitter, generator, first=first)
+            batch = hide(shown, config, text, generator, first=first).to(accelerator.device)
             with accelerator.accumulate(wrapped):
                 with accelerator.autocast():
                     terms = wrapped(batch)
