@@ -80,10 +80,10 @@ class Batch:
         """
         if not jitter.active:
             return self
-        seeds = torch.randint(2**62, (first + len(self),), generator=generator)[first:]
+        seeds = _own_seeds(generator, first, len(self))
         volumes = [
-            jitter_volume(volume, jitter, _seeded(int(seed)))
-            for volume, seed in zip(self.volume, seeds, strict=True)
+            jitter_volume(volume, jitter, _seeded(seed))
+            for volume, (seed, _) in zip(self.volume, seeds, strict=True)
         ]
         return replace(self, volume=torch.stack(volumes))
 
@@ -118,8 +118,7 @@ class Batch:
             words: False leaves the report whole; MLM and SFR are then not computed.
             first: place of this batch's first patient in the global batch.
         """
-        drawn = torch.randint(2**62, (first + len(self), 2), generator=generator)
-        seeds = drawn[first:].tolist()
+        seeds = _own_seeds(generator, first, len(self))
         hidden: dict[str, Any] = {}
         if voxels:
             height, width, depth = self.volume.shape[2:]
@@ -273,6 +272,13 @@ class VolumeReportDataset(Dataset[Patient]):
             self.load_volume(row),
             self.reports[row],
         )
+
+
+def _own_seeds(generator: torch.Generator, first: int, count: int) -> list[tuple[int, int]]:
+    """Two seeds a patient, by its place in the global batch; takes one number, whatever `first`."""
+    (base,) = torch.randint(2**62, (1,), generator=generator).tolist()
+    drawn = torch.randint(2**62, (first + count, 2), generator=_seeded(base)).tolist()
+    return [(seed, other) for seed, other in drawn[first:]]
 
 
 def _seeded(seed: int) -> torch.Generator:

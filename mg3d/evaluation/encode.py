@@ -76,8 +76,12 @@ def project_reports(head: CLIP, encoded: Encoded) -> Float[np.ndarray, "P d"]:
 
 
 def _project(head: nn.Module, vectors: Float[np.ndarray, "P d"]) -> Float[np.ndarray, "P d"]:
+    was_training = head.training
+    head.eval()  # or a head that centres would take the mean of the patients it is scored on
     device = next(head.parameters()).device
-    return head(torch.from_numpy(vectors).to(device)).float().cpu().numpy()
+    projected = head(torch.from_numpy(vectors).to(device)).float().cpu().numpy()
+    head.train(was_training)
+    return projected
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mg3d.data.augment import Jitter
 from mg3d.data.dataset import Patient, VolumeReportDataset, collate
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.prepared import write_array
@@ -240,6 +241,38 @@ def test_what_is_hidden_of_a_patient_does_not_depend_on_the_others(load, folder,
         assert alone.word_mask[0].equal(whole.word_mask[row, :length])
         assert alone.hidden_tokens[0].equal(whole.hidden_tokens[row, :length])
     assert not hide(collate(0)(patients[:1]), first=1).voxel_mask[0].equal(whole.voxel_mask[0])
+
+
+def test_how_a_patient_is_changed_does_not_depend_on_the_others(batch):
+    def changed(part, first):
+        generator = torch.Generator().manual_seed(3)
+        volume = part.jitter(Jitter(shift=2, noise=0.1), generator, first=first).volume
+        return volume, generator.get_state()
+
+    whole, state = changed(batch, 0)
+    second, state_of_second = changed(batch.part(1, 2), 1)
+    assert second[0].equal(whole[1])
+    assert state_of_second.equal(state)  # what is drawn next is the same on every process
+    assert not changed(batch.part(1, 2), 0)[0].equal(second)
+    assert batch.jitter(Jitter(), torch.Generator()) is batch
+
+
+def test_hiding_takes_as_many_numbers_wherever_the_patients_stand(batch, text_encoder):
+    def state_after(first):
+        generator = torch.Generator().manual_seed(3)
+        batch.hide(
+            generator,
+            block=8,
+            voxel_ratio=0.5,
+            word_ratio=0.15,
+            mask_token=4,
+            vocabulary_size=text_encoder.vocabulary_size,
+            special_tokens=(0, 4),
+            first=first,
+        )
+        return generator.get_state()
+
+    assert state_after(0).equal(state_after(5))
 
 
 def test_a_part_of_a_batch_keeps_its_patients_and_what_is_hidden_of_them(batch, hide):
