@@ -75,7 +75,7 @@ def project_reports(head: CLIP, encoded: Encoded) -> Float[np.ndarray, "P d"]:
     return _project(head.report_head, reports)
 
 
-def _project(head: nn.Module, vectors: Float[np.ndarray, "P d"]) -> Float[np.ndarray, "P d"]:
+def _project(head: nn.Module, vectors: Float[np.ndarray, "P i"]) -> Float[np.ndarray, "P d"]:
     was_training = head.training
     head.eval()  # or a head that centres would take the mean of the patients it is scored on
     device = next(head.parameters()).device

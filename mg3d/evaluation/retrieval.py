@@ -90,11 +90,12 @@ def align(
     train_reports: Float[np.ndarray, "P e"],
     test_volumes: Float[np.ndarray, "Q f"],
     test_reports: Float[np.ndarray, "Q e"],
-) -> tuple[Float[np.ndarray, "Q e"], Float[np.ndarray, "Q e"]]:
+) -> tuple[Float[np.ndarray, "Q w"], Float[np.ndarray, "Q w"]]:
     """Map volume features to report features, fitted on training patients: (volumes, reports).
 
     Reports are centred and whitened on the training patients, so that what all reports share does
-    not count; then each is predicted from the standardised volume features by ridge regression.
+    not count; then each is predicted from the standardised volume features by ridge regression. Directions
+    in which training reports hardly vary are left out (w of e remain).
     """
     mean, scale = train_volumes.mean(0), train_volumes.std(0) + 1e-6
     centre = train_reports.mean(0)
