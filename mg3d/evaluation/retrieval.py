@@ -94,8 +94,8 @@ def align(
     """Map volume features to report features, fitted on training patients: (volumes, reports).
 
     Reports are centred and whitened on the training patients, so that what all reports share does
-    not count; then each is predicted from the standardised volume features by ridge regression. Directions
-    in which training reports hardly vary are left out (w of e remain).
+    not count, and directions in which they hardly vary are left out (w of e remain); then each
+    report is predicted from the standardised volume features by ridge regression.
     """
     mean, scale = train_volumes.mean(0), train_volumes.std(0) + 1e-6
     centre = train_reports.mean(0)
