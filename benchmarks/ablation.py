@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from mg3d.config import LossWeights, PretrainConfig, find_preset, replace
 
@@ -22,11 +23,21 @@ PAPER = ("mim", "mlm", "sfr", "cml", "dfa", "ssm")
 
 def configurations(preset: LossWeights) -> dict[str, LossWeights]:
     """Every row of the table: name -> weights."""
-    rows = {"six + clip": preset, "the paper's six": preset.without("clip")}
-    rows |= {f"six + clip, without {name}": preset.without(name) for name in PAPER}
-    rows |= {f"six, without {name}": preset.without("clip", name) for name in PAPER}
-    rows |= {f"only {name}": preset.only(name) for name in (*PAPER, "clip")}
-    return rows
+    six = preset.without("clip")
+    return {
+        "six + clip": preset,
+        "only clip": preset.only("clip"),
+        "the paper's six": six,
+        **{f"six without {name}": six.without(name) for name in PAPER},
+        **{f"only {name}": preset.only(name) for name in PAPER},
+    }
+
+
+def group_of(name: str) -> str:
+    """Under which head a row stands in the figure."""
+    if "without" in name:
+        return "one left out"
+    return "one alone" if name.startswith("only") and name != "only clip" else "together"
 
 
 def run_one(data: Path, name: str, config: PretrainConfig) -> dict[str, object]:
@@ -72,21 +83,29 @@ def write_table(lines: Path, table: Path) -> None:
     runs = pd.DataFrame([json.loads(line) for line in lines.read_text().splitlines()])
     rows = []
     for name, group in runs.groupby("configuration", sort=False):
-        row = {"configuration": name, "seeds": len(group), "steps": int(group["steps"].max())}
-        row["patients"] = int(group["patients"].max())
-        row["seconds"] = round(group["seconds"].mean(), 1)
-        for score in (
-            "probe_macro_auroc",
-            "probe_gain",
-            "retrieval_aligned_recall_at_5",
-            "retrieval_aligned_recall_at_5_untrained",
-        ):
+        row = {"configuration": name, "group": group_of(name), "seeds": len(group)}
+        row |= {key: int(group[key].max()) for key in ("steps", "patients", "held_out_patients")}
+        for score in ("probe_macro_auroc", "probe_gain", "retrieval_aligned_recall_at_5"):
             row[score] = round(group[score].mean(), 4)
             bounds = pd.DataFrame(group[f"{score}_interval"].tolist()).mean()
             row[f"{score}_low"], row[f"{score}_high"] = (round(b, 4) for b in bounds)
-        row["probe_macro_auroc_untrained"] = round(group["probe_macro_auroc_untrained"].mean(), 4)
         rows.append(row)
+    rows.append(_untrained(runs, rows[0]))
     pd.DataFrame(rows).to_csv(table, index=False)
+
+
+def _untrained(runs: Any, like: dict[str, Any]) -> dict[str, Any]:
+    """The row of the encoder before any training, one measurement a seed."""
+    import pandas as pd
+
+    group = runs.drop_duplicates("seed")
+    row: dict[str, Any] = like | {"configuration": "untrained", "group": "together", "steps": 0}
+    row |= {"seeds": len(group), "probe_gain": 0.0, "probe_gain_low": 0.0, "probe_gain_high": 0.0}
+    for score in ("probe_macro_auroc", "retrieval_aligned_recall_at_5"):
+        row[score] = round(group[f"{score}_untrained"].mean(), 4)
+        bounds = pd.DataFrame(group[f"{score}_untrained_interval"].tolist()).mean()
+        row[f"{score}_low"], row[f"{score}_high"] = (round(b, 4) for b in bounds)
+    return row
 
 
 def main() -> None:
