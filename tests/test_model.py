@@ -201,6 +201,20 @@ def test_what_is_fused_knows_both(model, hidden, name):
     assert changed(replace(hidden, tokens=tokens, hidden_tokens=read))
 
 
+def test_features_are_put_together_from_the_two_sides_alone(model, hidden):
+    features, padding = model(hidden), hidden.sentence_padding
+    informed, aggregate = model.informed(features.volume_vector, features.sentence_tokens, padding)
+    torch.testing.assert_close(features.informed_sentences, informed)
+    torch.testing.assert_close(features.aggregate, aggregate)
+    volume, report = model.sentence_fusion(
+        features.visual_tokens, features.sentence_tokens, text_padding=padding
+    )
+    torch.testing.assert_close(features.fused_volume_vector, model.fused_volume_pooler(volume))
+    torch.testing.assert_close(
+        features.fused_report_vector, model.fused_report_pooler(report, padding)
+    )
+
+
 def test_embedding_alone_gives_the_vectors_of_the_whole_model(model, whole):
     features = model(whole)
     torch.testing.assert_close(model.embed_volumes(whole.volume), features.volume_vector)

@@ -123,7 +123,7 @@ def test_labels_are_one_row_a_patient_and_unknown_stays_unknown(load, folder, ed
 def test_a_mask_is_the_findings_bit(load, folder, edit):
     bits = np.zeros(SHAPE, np.int32)
     bits[1, 2, 3] = 1 << CT_RATE_FINDINGS.index("Lung nodule")
-    bits[4, 5, 6] = (1 << 17) | (1 << CT_RATE_FINDINGS.index("Lung nodule"))
+    bits[4, 5, 6] = (1 << 17) | (0b111 << CT_RATE_FINDINGS.index("Atelectasis"))  # and the next
     write_array(folder / "m.safetensors", "masks", bits, {})
     edit(3, masks="m.safetensors")
     dataset = load(folder)

@@ -115,7 +115,12 @@ def test_of_several_volumes_the_first_is_encoded(pretraining, load, tmp_path, wr
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_is_left_as_it_was(pretraining, val, training):
     pretraining.train(training)
+    modes = []
+    pretraining.model.encoder.register_forward_hook(
+        lambda module, *_: modes.append(module.training)
+    )
     encode_patients(pretraining.model, val)
+    assert modes and not any(modes)
     assert pretraining.model.training is training
     assert all(p.grad is None and p.requires_grad for p in pretraining.model.parameters())
 
