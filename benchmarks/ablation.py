@@ -85,7 +85,7 @@ def write_table(lines: Path, table: Path) -> None:
     for name, group in runs.groupby("configuration", sort=False):
         row = {"configuration": name, "group": group_of(name), "seeds": len(group)}
         row |= {key: int(group[key].max()) for key in ("steps", "patients", "held_out_patients")}
-        for score in ("probe_macro_auroc", "probe_gain", "retrieval_aligned_recall_at_5"):
+        for score in ("probe_macro_auroc", "probe_gain", "retrieval_recall_at_5"):
             row[score] = round(group[score].mean(), 4)
             bounds = pd.DataFrame(group[f"{score}_interval"].tolist()).mean()
             row[f"{score}_low"], row[f"{score}_high"] = (round(b, 4) for b in bounds)
@@ -101,7 +101,7 @@ def _untrained(runs: Any, like: dict[str, Any]) -> dict[str, Any]:
     group = runs.drop_duplicates("seed")
     row: dict[str, Any] = like | {"configuration": "untrained", "group": "together", "steps": 0}
     row |= {"seeds": len(group), "probe_gain": 0.0, "probe_gain_low": 0.0, "probe_gain_high": 0.0}
-    for score in ("probe_macro_auroc", "retrieval_aligned_recall_at_5"):
+    for score in ("probe_macro_auroc", "retrieval_recall_at_5"):
         row[score] = round(group[f"{score}_untrained"].mean(), 4)
         bounds = pd.DataFrame(group[f"{score}_untrained_interval"].tolist()).mean()
         row[f"{score}_low"], row[f"{score}_high"] = (round(b, 4) for b in bounds)

@@ -96,6 +96,7 @@ class PretrainConfig:
     voxel_mask_ratio: float = 0.5
     word_mask_ratio: float = 0.15
     mim_output_stride: int = 1  # 2: reconstruct at half the resolution
+    mim_from_mean: bool = False  # True: guess the difference from the mean training volume
 
     # how a training volume is changed each time it is shown; see mg3d/data/augment.py
     jitter_shift: int = 0  # voxels, at most, along each axis
@@ -106,6 +107,7 @@ class PretrainConfig:
     # the objectives
     weights: LossWeights = field(default_factory=LossWeights)
     temperature: float = 0.1  # of every contrastive objective
+    sfr_learn_target: bool = True  # False: a fixed random target, which cannot collapse
     clip_text: str = "vector"  # what CLIP compares volumes with: "vector" or "words", see clip.py
 
     # the optimisation
@@ -165,6 +167,8 @@ _TINY = replace(  # any CPU: minutes
     dim=128,
     mask_block=8,
     mim_output_stride=2,
+    mim_from_mean=True,
+    sfr_learn_target=False,
     jitter_shift=1,
     jitter_contrast=0.05,
     jitter_brightness=0.02,

@@ -246,6 +246,13 @@ class VolumeReportDataset(Dataset[Patient]):
         """Findings of every patient's first volume, 0 or 1, NaN where unknown."""
         return self.rows.loc[self.first_volumes, list(CT_RATE_FINDINGS)].to_numpy(dtype=np.float64)
 
+    def mean_volume(self) -> Float[Tensor, "1 H W D"]:
+        """Mean of every patient's first volume, 0 to 1 over the HU window."""
+        total = torch.zeros_like(self.load_volume(0), dtype=torch.float64)
+        for row in self.first_volumes:
+            total += self.load_volume(row)
+        return (total / len(self.first_volumes)).float()
+
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Size of a voxel along each axis, mm, as written with the split's first volume."""

@@ -88,26 +88,25 @@ def summarise(after: Evaluation, before: Evaluation, *, seed: int = 0) -> dict[s
     Keys without a suffix hold the value; `..._interval` the 95 % interval over patients. A score
     that is undefined (one held-out patient, a finding nobody has, no clip head) is null.
     """
-    best = after.retrieval or after.retrieval_aligned
-    untrained = before.retrieval or before.retrieval_aligned
+    best, untrained = after.retrieval_aligned, before.retrieval_aligned
     values: dict[str, Any] = {
         **_named("probe_macro_auroc", after.probe.macro),
         **_named("probe_macro_auroc_untrained", before.probe.macro),
         **_named("probe_gain", gain(after.probe, before.probe, seed=seed)),
-        "retrieval_protocol": "own clip head" if after.retrieval else "alignment head",
+        "retrieval_protocol": "alignment head",
         **_named("retrieval_recall_at_5", best.recall),
         **_named("retrieval_recall_at_5_shuffled", best.shuffled),
         **_named("retrieval_recall_at_5_untrained", untrained.recall),
         "retrieval_chance_at_5": best.chance,
         "retrieval_pool_size": best.pool_size,
-        **_named("retrieval_aligned_recall_at_5", after.retrieval_aligned.recall),
-        **_named("retrieval_aligned_recall_at_5_shuffled", after.retrieval_aligned.shuffled),
-        **_named("retrieval_aligned_recall_at_5_untrained", before.retrieval_aligned.recall),
         "zero_shot_macro_auroc": None,
         "held_out_patients": after.probe.macro.n,
         "probe_auroc_per_finding": _finite(after.probe.per_finding),
         "probe_auroc_per_finding_untrained": _finite(before.probe.per_finding),
     }
+    if after.retrieval:
+        values |= _named("retrieval_own_head_recall_at_5", after.retrieval.recall)
+        values |= _named("retrieval_own_head_recall_at_5_shuffled", after.retrieval.shuffled)
     if after.zero_shot:
         values |= _named("zero_shot_macro_auroc", after.zero_shot.macro)
         values["zero_shot_auroc_per_finding"] = _finite(after.zero_shot.per_finding)

@@ -13,7 +13,7 @@ SOURCES = {
 }
 PANELS = {
     "probe_macro_auroc": "linear probe, macro AUROC",
-    "retrieval_aligned_recall_at_5": "alignment head, Recall@5 of 64",
+    "retrieval_recall_at_5": "alignment head, Recall@5 of 64",
 }
 
 

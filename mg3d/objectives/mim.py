@@ -15,6 +15,7 @@ from what is left; neither needs the report.
 import math
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -33,12 +34,24 @@ class MIM(nn.Module):
         token_stride: voxels of the volume per token, along each axis.
         output_stride: 1 fills in the volume itself; 2 the volume averaged over 2^3 voxels, which
             leaves out the decoder's most expensive stage; and so on.
+        mean_shape: shape of the volume, if the decoder shall guess how it differs from a mean
+            volume (`start_from`) instead of the volume itself. Not in the paper: for runs too
+            short to learn the mean by gradient.
 
     Raises:
         ValueError: if token_stride is not output_stride times a power of 2, at least 2.
     """
 
-    def __init__(self, dim: int, token_stride: int = 32, output_stride: int = 1):
+    mean: Tensor | None
+
+    def __init__(
+        self,
+        dim: int,
+        token_stride: int = 32,
+        output_stride: int = 1,
+        *,
+        mean_shape: tuple[int, int, int] | None = None,
+    ):
         super().__init__()
         doublings = math.log2(token_stride / output_stride)
         if doublings < 1 or doublings != int(doublings):
@@ -52,6 +65,17 @@ class MIM(nn.Module):
             nn.Conv3d(coarse, fine, kernel_size=3, padding=1) for coarse, fine in pairwise(widths)
         )
         self.output = nn.Conv3d(widths[-1], 1, kernel_size=1)
+        coarse = [size // output_stride for size in mean_shape or ()]
+        self.register_buffer("mean", torch.zeros(1, 1, *coarse) if mean_shape else None)
+
+    def start_from(self, mean_volume: Float[Tensor, "1 H W D"]) -> None:
+        """Guess differences from this volume from now on.
+
+        Args:
+            mean_volume: of the training patients, 0 to 1 over the HU window.
+        """
+        assert self.mean is not None  # built with mean_shape
+        self.mean.copy_(F.avg_pool3d(mean_volume[None], self.output_stride))
 
     def decode(self, tokens: Float[Tensor, "B d h w e"]) -> Float[Tensor, "B 1 H W D"]:
         """Voxels at output_stride from a grid of tokens.
@@ -82,7 +106,8 @@ class MIM(nn.Module):
                 "MIM needs hidden voxels, but this batch is whole; call batch.hide(..., voxels="
                 "True) before the model, or give MIM weight 0"
             )
-        return self.decode(features.filled_visual_tokens.mT.unflatten(-1, features.token_grid))
+        voxels = self.decode(features.filled_visual_tokens.mT.unflatten(-1, features.token_grid))
+        return voxels if self.mean is None else voxels + self.mean
 
     def forward(self, features: Features, batch: Batch) -> Float[Tensor, ""]:
         """Mean squared error over the hidden voxels of the global batch."""

@@ -62,14 +62,24 @@ class SFR(nn.Module):
         text_dim: width e of the text encoder.
         hidden: width inside the network of the repaired sentences.
         width: where the two are compared.
+        learn_target: whether the target's network learns along, as released. If not, it stays the
+            random projection it starts as, and agreeing on a constant is no longer possible.
     """
 
-    def __init__(self, dim: int, text_dim: int, hidden: int = 128, width: int = 8):
+    def __init__(
+        self,
+        dim: int,
+        text_dim: int,
+        hidden: int = 128,
+        width: int = 8,
+        *,
+        learn_target: bool = True,
+    ):
         super().__init__()
         self.repaired = SentenceProjection(dim, hidden, width)
         self.target = nn.Sequential(
             nn.Linear(text_dim, text_dim // 2), nn.ReLU(), nn.Linear(text_dim // 2, width)
-        )
+        ).requires_grad_(learn_target)
 
     def compare(self, features: Features, batch: Batch) -> SentenceGuesses:
         """What the loss compares, sentence by sentence.

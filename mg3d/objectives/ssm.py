@@ -11,7 +11,7 @@ Trivial optimum: the "visual" features are sentence values behind one gate each,
 solve it. `collapsed_loss` is what features pay that give every pair the same cosine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -130,6 +130,11 @@ def ssm_loss(pairs: SentencePairs) -> Float[Tensor, ""]:
     """Mean absolute difference between visual and target similarity. Zero is perfect."""
     error = (pairs.visual * pairs.decided - pairs.target).abs()
     return (error * pairs.weight).sum()
+
+
+def identical_loss(pairs: SentencePairs) -> Float[Tensor, ""]:
+    """What collapsed features pay: all the same, so that every pair has cosine 1."""
+    return ssm_loss(replace(pairs, visual=torch.ones_like(pairs.visual)))
 
 
 def collapsed_loss(pairs: SentencePairs) -> Float[Tensor, ""]:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from mg3d.config import PretrainConfig, replace, write_config
 from mg3d.data.augment import Jitter
 from mg3d.data.dataset import VolumeReportDataset, collate
+from mg3d.objectives.mim import MIM
 from mg3d.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from mg3d.training.heldout import held_out_losses
 from mg3d.training.history import History
@@ -150,6 +151,9 @@ def pretrain(
         return held_out_losses(pretraining, val, config, accelerator.device)
 
     if initial is None:
+        mim = pretraining.find(MIM)
+        if mim is not None and config.mim_from_mean:
+            mim.start_from(train.mean_volume())
         initial = measure()
     columns = [
         "step",
