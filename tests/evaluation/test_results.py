@@ -9,6 +9,7 @@ def test_a_stored_table_says_how_it_was_measured(name):
     table = load_results(name)
     assert len(table)
     assert {"configuration", "seeds", "steps", "patients"} <= set(table.columns)
+    assert (table["seeds"] >= 1).all()
     assert table["configuration"].is_unique
     assert table.notna().all(axis=None)
 
