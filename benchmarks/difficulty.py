@@ -1,8 +1,9 @@
-"""How hard is the phantom? Supervised training of the same encoder, beside the untrained probe.
+"""How hard is the phantom? Supervised training of the same encoder, beside the untrained one.
 
 `python -m benchmarks.difficulty --data DIR --seconds 135` trains the preset's encoder on the labels
-for as long as pre-training took, with the same batches and jitter, and prints one JSON line: macro
-AUROC of held-out patients, of the linear probe on the untrained encoder and of the supervised one.
+for as long as pre-training took, with the same batches and jitter, and prints one JSON line. Both
+encoders, before and after, go through the protocols that pre-trained ones go through: linear probe
+and report-to-volume retrieval with an alignment head, on held-out patients.
 """
 
 import argparse
@@ -12,39 +13,25 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from mg3d.config import PretrainConfig, find_preset
+from mg3d.config import PretrainConfig, find_preset, replace
 from mg3d.data.augment import Jitter, jitter_volume
 from mg3d.data.dataset import VolumeReportDataset
-from mg3d.encoders import build_encoder
-from mg3d.evaluation.probe import Probe, linear_probe, score_findings
-from mg3d.text.encoder import load_text_encoder
+from mg3d.encoders import Encoder
+from mg3d.evaluation.pretrained import evaluate, summarise
 from mg3d.training.loop import load_patients
 from mg3d.training.memory import keep_freed_memory
 from mg3d.training.sampler import StepSampler
-
-
-@torch.no_grad()
-def encode(encoder: nn.Module, dataset: VolumeReportDataset) -> Tensor:
-    """Mean over the tokens of every patient's first volume."""
-    rows = []
-    for part in torch.tensor(dataset.first_volumes).split(64):
-        volumes = torch.stack([dataset.load_volume(int(row)) for row in part])
-        rows.append(encoder(volumes)[-1].flatten(2).mean(-1))
-    return torch.cat(rows)
+from mg3d.training.step import build_pretraining
 
 
 def supervise(
-    config: PretrainConfig, train: VolumeReportDataset, val: VolumeReportDataset, seconds: float
-) -> tuple[Probe, Probe, int]:
-    """Probe of the untrained encoder, scores of the supervised one, and its steps."""
+    encoder: Encoder, train: VolumeReportDataset, config: PretrainConfig, seconds: float
+) -> int:
+    """Train an encoder on the labels, in place; how many steps it took."""
     torch.manual_seed(config.seed)
-    encoder = build_encoder(config.encoder, **config.encoder_settings)
     head = nn.Linear(encoder.width, train.labels().shape[1])
-    untrained = linear_probe(
-        encode(encoder, train).numpy(), train.labels(), encode(encoder, val).numpy(), val.labels()
-    )
     labels = torch.from_numpy(train.labels()).float()
     row_of = {row: patient for patient, rows in enumerate(train.volumes_of) for row in rows}
     jitter = Jitter(
@@ -76,9 +63,7 @@ def supervise(
         optimiser.step()
         optimiser.zero_grad()
         steps += 1
-    with torch.no_grad():
-        scores = head(encode(encoder, val)).numpy()
-    return untrained, score_findings(val.labels(), scores), steps
+    return steps
 
 
 def main() -> None:
@@ -86,19 +71,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="prepared folder")
     parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=135.0, help="of supervised training")
     arguments = parser.parse_args()
     keep_freed_memory()
-    config = find_preset(arguments.preset)
-    tokenizer = load_text_encoder(config.text_encoder).tokenizer
-    train, val = load_patients(config, arguments.data, tokenizer)
-    untrained, supervised, steps = supervise(config, train, val, arguments.seconds)
+    preset = find_preset(arguments.preset)
+    config = replace(preset, seed=arguments.seed, weights=preset.weights.without("clip"))
+    pretraining = build_pretraining(config)
+    train, val = load_patients(config, arguments.data, pretraining.model.text_encoder.tokenizer)
+    before = evaluate(pretraining, train, val, seed=config.seed)
+    steps = supervise(pretraining.model.encoder, train, config, arguments.seconds)
+    after = evaluate(pretraining, train, val, seed=config.seed)
     line = {"seed": config.seed, "patients": len(train.patients), "steps": steps}
     line |= {"seconds": arguments.seconds, "threads": torch.get_num_threads()}
-    for name, probe in (("untrained", untrained), ("supervised", supervised)):
-        line[name] = str(probe.macro)
-        line[f"{name}_per_finding"] = {k: round(v, 3) for k, v in probe.per_finding.items()}
-    print(json.dumps(line))
+    print(json.dumps(line | summarise(after, before, seed=config.seed)))
 
 
 if __name__ == "__main__":
