@@ -16,9 +16,15 @@ TITLES = {"dr", "prof", "mr", "mrs", "ms", "vs"}
 ABBREVIATIONS = {
     *("e.g", "i.e", "eg", "ie", "approx", "appr", "ca", "cf"),
     *("incl", "excl", "resp", "etc", "al", "lab", "iv"),
+    *("rt", "lt", "bilat", "ant", "post", "sup", "inf", "lat", "med", "diam", "prev", "susp"),
 }
 # ... and behind these only if no number follows.
 NUMBERED = {"no", "nr", "fig", "img", "im", "ima", "se", "max", "min", "seg", "vol"}
+# A number with a full stop before one of these is an ordinal: "T12. vertebra", "4. and 8. rib".
+ORDINAL = re.compile(
+    r"(?: (?:and|or|to) \d{1,2}\.)? ?"
+    r"(?:vertebra|rib|costa|thoracic|lumbar|cervical|dorsal|month|year|day)"
+)
 
 SPELLING = str.maketrans(
     {"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "–": "-", "—": "-",
@@ -28,8 +34,9 @@ SPELLING = str.maketrans(
 BREAKS = re.compile(r"[\n\r\v\f\x85\u2028\u2029]+")
 # Between the items of an impression: a bullet, or a quotation mark that encloses nothing.
 ITEM = re.compile(r'•|(?:(?<=[ .?!:;,])|^)"+(?= |$)')
-LIST_MARK = re.compile(r"^\s*(?:[-*+>•]+\s|\d{1,2}[.)](?!\d))\s*")
+LIST_MARK = re.compile(rf"^\s*(?:[-*+>•]+\s|\d{{1,2}}[.)](?!\d|{ORDINAL.pattern}))\s*")
 STOP = re.compile(r"[.?!]+")
+PARENTHESIS = 400  # characters; one that is not closed within holds no sentence together
 
 
 def clean_text(text: str | float | None) -> str:
@@ -62,9 +69,10 @@ def clean_text(text: str | float | None) -> str:
 def split_sentences(text: str | float | None) -> list[str]:
     """The sentences of a text, in order, none of them empty. Takes time linear in its length.
 
-    Numbers (1.5 cm, 02.02.2018), abbreviations (e.g., approx., Dr., no. 3) and what stands in
-    parentheses do not end a sentence; a missing blank ("effusion.heart size") does not hide its
-    end. Semicolons and colons end none. Numbers and bullets of a list are dropped.
+    Numbers (1.5 cm, .5 cm, 02.02.2018, T12. vertebra), abbreviations (e.g., approx., Dr., no. 3)
+    and what stands in parentheses do not end a sentence; a missing blank ("effusion.heart size")
+    does not hide its end. Semicolons and colons end none. Numbers and bullets of a list are
+    dropped where they follow the end of a sentence ("1. Node. 2. Cyst.").
     """
     sentences: list[str] = []
     for line in clean_text(text).split("\n"):
@@ -94,7 +102,9 @@ def _is_number_of_a_list(line: str, start: int, stop: re.Match[str]) -> bool:
         return False
     digits = line[start : stop.start()].strip()
     follows = line[stop.end() : stop.end() + 1]
-    return digits.isdigit() and len(digits) <= 2 and not follows.isdigit()
+    if not digits.isdigit() or len(digits) > 2 or follows.isdigit():
+        return False
+    return not ORDINAL.match(line, stop.end())
 
 
 def _ends_sentence(line: str, stop: re.Match[str]) -> bool:
@@ -103,10 +113,16 @@ def _ends_sentence(line: str, stop: re.Match[str]) -> bool:
     if not after.strip():
         return True
     if before.rfind("(") > before.rfind(")"):
-        return False
+        closed = line.find(")", stop.end(), stop.end() + PARENTHESIS)
+        opened = line.find("(", stop.end(), stop.end() + PARENTHESIS)
+        if closed >= 0 and (opened < 0 or closed < opened):
+            return False
     if stop.group() != ".":  # "?", "..." and the like
-        return after[0] == " "
-    if before[-1:].isdigit() and after[0].isdigit():
+        goes_on = set(stop.group()) == {"."} and after[1:2].islower()
+        return after[0] == " " and not goes_on
+    if after[0].isdigit() and (before[-1:].isdigit() or before[-1:] in (" ", "(", "")):
+        return False
+    if before[-1:].isdigit() and ORDINAL.match(line, stop.end()):
         return False
     word = re.split(r"[\s(,;/]", before)[-1].lower()
     if word in TITLES:

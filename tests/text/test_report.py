@@ -1,10 +1,12 @@
 import csv
 import json
+import re
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from real_reports import real_texts
 
 from mg3d.text.report import clean_text, report_sentences, split_sentences
 
@@ -41,6 +43,54 @@ from mg3d.text.report import clean_text, report_sentences, split_sentences
         ("Size 8×9 mm。Next。", ["Size 8x9 mm.", "Next."]),
         ("No\x00de.", ["Node."]),
         (". . - . \" ''", []),
+        (
+            "About 0.8 x1.0cm, grown from .5 cm. Stable.",
+            ["About 0.8 x1.0cm, grown from .5 cm.", "Stable."],
+        ),
+        (
+            "Loss of height in T12. vertebra. Else normal.",
+            ["Loss of height in T12. vertebra.", "Else normal."],
+        ),
+        ("Fracture of the 4. and 8. rib. Healed.", ["Fracture of the 4. and 8. rib.", "Healed."]),
+        ("8. rib is broken.\n2. Effusion.", ["8. rib is broken.", "Effusion."]),
+        ("Seen in segment 6. Another in 7.", ["Seen in segment 6.", "Another in 7."]),
+        ("Up to 5 mm. It grows.", ["Up to 5 mm.", "It grows."]),
+        (
+            "A node (img90, of 4 mm. Hila are small. Heart (big) too.",
+            ["A node (img90, of 4 mm.", "Hila are small.", "Heart (big) too."],
+        ),
+        ("A cyst (no proof. MRI is advised). End", ["A cyst (no proof. MRI is advised).", "End"]),
+        (
+            "Up to the edge ..... behind it, fluid. End",
+            ["Up to the edge ..... behind it, fluid.", "End"],
+        ),
+        ("Old infarcts.. Left is free.", ["Old infarcts..", "Left is free."]),
+        (
+            "Clinic and lab. correlation. Clinic and lab. It is old.",
+            ["Clinic and lab. correlation.", "Clinic and lab.", "It is old."],
+        ),
+        ("Lt. lung and rt. lung are clear.", ["Lt. lung and rt. lung are clear."]),
+        (
+            "Image no. 12, fig. 3, max. 1.7 x 1.2cm. End",
+            ["Image no. 12, fig. 3, max. 1.7 x 1.2cm.", "End"],
+        ),
+        ("M. tuberculosis? E. coli? None.", ["M. tuberculosis?", "E. coli?", "None."]),
+        ("CT of 11.05.2020: no contrast. End", ["CT of 11.05.2020: no contrast.", "End"]),
+        ("Infection? edema? No.", ["Infection?", "edema?", "No."]),
+        ("Sequelae (infection? edema?). No.", ["Sequelae (infection? edema?).", "No."]),
+        ("In the lungs; clear: both, all.", ["In the lungs; clear: both, all."]),
+        ('Normal. "2 cm node in the lung. " Stone', ["Normal.", "2 cm node in the lung.", "Stone"]),
+        ("Review,” Consolidation in “old” areas", ["Review", "Consolidation in old areas"]),
+        ("· Cyst · Stone. · Node", ["Cyst", "Stone.", "Node"]),
+        ("* Cyst\n* Stone\n+ Node", ["Cyst", "Stone", "Node"]),
+        ("(1) Cyst. (2) Stone.", ["(1) Cyst.", "(2) Stone."]),
+        ("4 mm node in T1. End.", ["4 mm node in T1.", "End."]),
+        ("At 37℃ 5‑6 mm…", ["At 37°C 5-6 mm..."]),
+        (
+            "Rosenmüller’s fossa, göğüs; 胸部正常。右肺结节、小。",
+            ["Rosenmüller's fossa, göğüs; 胸部正常.", "右肺结节, 小."],
+        ),
+        ("NO NODE.NO MASS.", ["NO NODE.", "NO MASS."]),
     ],
 )
 def test_sentences_are_found_where_a_reader_finds_them(text, sentences):
@@ -49,7 +99,28 @@ def test_sentences_are_found_where_a_reader_finds_them(text, sentences):
 
 @pytest.mark.parametrize(
     "nothing",
-    [None, float("nan"), "", "  ", "Not given.", "NOT GIVEN", "nan", "-", ".", "n/a", '"'],
+    [
+        None,
+        float("nan"),
+        "",
+        "  ",
+        "Not given.",
+        "NOT GIVEN",
+        "nan",
+        "NaN",
+        "None",
+        "-",
+        ".",
+        "--",
+        "n/a",
+        '"',
+        "\u200b\ufeff",
+        "\u00a0",
+        '"."',
+        "•",
+        "...",
+        "not given . ",
+    ],
 )
 def test_what_stands_for_a_missing_text_is_nothing(nothing):
     assert clean_text(nothing) == ""
@@ -132,3 +203,24 @@ def test_real_reports_split_into_sentences_of_plausible_length(shared_data):
     assert 8 < sum(lengths) / len(lengths) < 16, f"{len(lengths)} sentences"
     assert few_words < 0.02 * len(lengths), f"{few_words} of {len(lengths)} have one word"
     assert max(lengths) < 250
+
+
+def letters(text):
+    return [c for c in text if c.isalpha()]
+
+
+def test_nothing_of_a_real_report_is_lost_but_the_numbers_of_lists(shared_data):
+    texts = sorted(set(real_texts(shared_data)))
+    assert len(texts) > 2500
+    number = re.compile(r"\d+(?:[.,]\d+)+")
+    list_mark = re.compile(r"(?:^|[.?!] )(\d{1,2})[.)](?!\d)", re.MULTILINE)
+    for text in texts:
+        cleaned, sentences = clean_text(text), split_sentences(text)
+        joined = " ".join(sentences)
+        assert clean_text(cleaned) == cleaned
+        assert letters(joined) == letters(cleaned)
+        assert letters(cleaned) == letters(text.replace("×", "x").replace("℉", "°F"))
+        assert all(any(c.isalnum() for c in sentence) for sentence in sentences)
+        assert number.findall(joined) == number.findall(cleaned)  # none is cut
+        digits = sum(c.isdigit() for c in cleaned) - sum(c.isdigit() for c in joined)
+        assert digits <= sum(map(len, list_mark.findall(cleaned)))
