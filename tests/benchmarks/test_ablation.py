@@ -1,0 +1,50 @@
+import json
+
+import pytest
+
+from benchmarks.ablation import PAPER, configurations, group_of, write_table
+from mg3d.config import find_preset
+
+
+@pytest.fixture
+def rows():
+    return configurations(find_preset("tiny"))
+
+
+def test_each_of_the_six_is_left_out_once_and_stands_alone_once(rows):
+    for name in PAPER:
+        left = set(rows[f"six without {name}"].weights.active())
+        assert left == set(PAPER) - {name}
+        assert set(rows[f"only {name}"].weights.active()) == {name}
+
+
+def test_every_row_differs_from_every_other(rows):
+    assert len(set(map(str, rows.values()))) == len(rows)
+
+
+def test_a_departure_put_back_changes_no_objective(rows):
+    put_back = [name for name in rows if group_of(name) == "a setting put back"]
+    assert len(put_back) == 5
+    assert all(rows[name].weights == rows["six + clip"].weights for name in put_back)
+    assert all(rows[name] != rows["six + clip"] for name in put_back)
+
+
+def test_the_table_is_the_mean_over_seeds(tmp_path):
+    scores = ("probe_macro_auroc", "probe_gain", "retrieval_recall_at_5")
+    lines = []
+    for seed, value in ((0, 0.6), (1, 0.8)):
+        line = {"configuration": "only clip", "seed": seed, "steps": 5, "patients": 9}
+        line["held_out_patients"] = 4
+        for score in (*scores, *(f"{s}_untrained" for s in scores)):
+            line |= {score: value, f"{score}_interval": [value - 0.1, value + 0.1]}
+        lines.append(json.dumps(line))
+    (tmp_path / "runs.jsonl").write_text("\n".join(lines))
+
+    write_table(tmp_path / "runs.jsonl", tmp_path / "table.csv")
+
+    header, clip, untrained = (tmp_path / "table.csv").read_text().splitlines()
+    row = dict(zip(header.split(","), clip.split(","), strict=True))
+    assert (row["group"], row["seeds"], row["steps"]) == ("together", "2", "5")
+    assert float(row["probe_macro_auroc"]) == pytest.approx(0.7)
+    assert float(row["probe_macro_auroc_low"]) == pytest.approx(0.6)
+    assert untrained.startswith("untrained,together,2,0,")
