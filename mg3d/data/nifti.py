@@ -11,17 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from mg3d.data.payload import Payload, VolumeError
+from mg3d.data.payload import Payload, VolumeError, open_payload
+from mg3d.data.stored import StoredImage, check_geometry, check_voxels, in_words
 
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4",
           1024: "i8", 1280: "u8"}  # fmt: skip
 OTHER_TYPES = {32: "complex", 128: "colour (RGB)", 1536: "128-bit float", 1792: "complex",
                2048: "complex", 2304: "colour (RGBA)", 1: "1-bit"}  # fmt: skip
 UNITS_TO_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, micrometre
-PLAUSIBLE_MM = (0.01, 100.0)  # of a spacing
 DISAGREE_MM = 1.0  # sform and qform place a corner of the volume this far apart
-SHEARED = 0.01  # cosine between two axes
-OBLIQUE_DEGREES = 5.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,27 @@ class NiftiHeader:
     intercept: float
     affine: Float64[np.ndarray, "4 4"]
     warnings: tuple[str, ...]
+
+
+def read_nifti(path: Path) -> StoredImage:
+    """Read a `.nii` or `.nii.gz` file: any number type, byte order, NIfTI-1 or -2.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        VolumeError: if the file is damaged, or no single 3-D volume with a geometry.
+    """
+    with open_payload(path) as payload:
+        header = read_header(payload)
+        warnings = header.warnings
+        if path.name.lower().endswith(".gz") and not payload.packed:
+            warnings += ("named .gz but not packed; read as it is",)
+        payload.skip(header.offset - payload.position)
+        stored = payload.fill_array(header.shape[::-1], header.dtype)  # x runs fastest
+        left = payload.finish()
+    if left:
+        warnings += (f"{left:,} bytes after the voxels were not read",)
+    image = StoredImage(stored.T, header.affine, header.slope, header.intercept, warnings)
+    return check_voxels(path, image)
 
 
 def read_header(payload: Payload) -> NiftiHeader:
@@ -164,24 +183,13 @@ def _affine(
         else:
             affine = np.diag([*np.abs(raw["pixdim"][1:4].astype(float)), 1.0])
             warnings.append("no geometry in the header: axes taken as right, anterior, superior")
-    if not np.isfinite(affine).all():
-        raise VolumeError(f"{path}: the affine holds NaN or Inf; the header is damaged")
     unit = int(raw["xyzt_units"]) & 7
     factor = UNITS_TO_MM.get(unit, 1.0)
     affine[:3] *= factor
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if min(spacing) == 0 or abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
-        raise VolumeError(
-            f"{path}: singular affine, it does not place the voxels in space; the header is damaged"
-        )
     if factor != 1:
-        warnings.append(f"lengths in unit {unit} converted to mm: spacing {_short(spacing)} mm")
-    if not (PLAUSIBLE_MM[0] <= min(spacing) and max(spacing) <= PLAUSIBLE_MM[1]):
-        raise VolumeError(
-            f"{path}: spacing {_short(spacing)} mm, expected {PLAUSIBLE_MM[0]} to "
-            f"{PLAUSIBLE_MM[1]} mm; are the header's units right?"
-        )
-    _look_at_axes(affine[:3, :3] / spacing, warnings)
+        spacing = in_words(np.linalg.norm(affine[:3, :3], axis=0))
+        warnings.append(f"lengths in unit {unit} converted to mm: spacing {spacing} mm")
+    warnings += check_geometry(path, affine)
     return affine
 
 
@@ -227,21 +235,3 @@ def _compare(sform: np.ndarray, raw: Any, shape: tuple[int, int, int], warnings:
     apart = np.abs(corners @ (sform - other).T).max()
     if not apart <= max(DISAGREE_MM, 0.5 * np.linalg.norm(sform[:3, :3], axis=0).max()):
         warnings.append(f"sform and qform disagree by up to {apart:.3g} mm; the sform was taken")
-
-
-def _look_at_axes(directions: np.ndarray, warnings: list[str]) -> None:
-    cosines = directions.T @ directions - np.eye(3)
-    if np.abs(cosines).max() > SHEARED:
-        degrees = np.degrees(np.arcsin(min(1.0, np.abs(cosines).max())))
-        warnings.append(
-            f"sheared: axes {degrees:.1f} degrees off a right angle (gantry tilt?); taken as if "
-            "they were perpendicular"
-        )
-        return
-    off = np.degrees(np.arccos(np.clip(np.abs(directions).max(axis=0).min(), 0, 1)))
-    if off > OBLIQUE_DEGREES:
-        warnings.append(f"oblique: axes up to {off:.0f} degrees off the body's; not turned")
-
-
-def _short(values: np.ndarray) -> str:
-    return " x ".join(f"{value:.4g}" for value in values)

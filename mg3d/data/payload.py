@@ -11,17 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+from jaxtyping import Shaped
+
 CHUNK = 1 << 20  # bytes read at a time
 MOST_EXPANSION = 1032  # deflate never makes more of one byte
 
 GZIP = b"\x1f\x8b"
+WINDOW = {"gzip": 31, "zlib": 15}  # zlib's name for a kind of stream: `wbits`
 OTHER_FORMATS = {
     b"version https://git-lfs": "is a Git LFS pointer in place of the volume; run `git lfs pull`, "
     "or download the real file",
     b"\x89PNG": "is a PNG image, not a NIfTI file; give a CT volume (.nii or .nii.gz)",
     b"\xff\xd8\xff": "is a JPEG image, not a NIfTI file; give a CT volume (.nii or .nii.gz)",
     b"PK\x03\x04": "is a zip archive, not a NIfTI file; unpack it first",
-    b"ObjectType": "is a MetaImage file, which is not read here; convert it to NIfTI",
 }
 
 
@@ -34,17 +37,17 @@ class Payload:
 
     Args:
         path: named in errors.
-        file: open for reading, at its start.
-        size: bytes in the file.
-        packed: whether the bytes are a gzip stream.
+        file: open for reading, where the bytes start.
+        size: bytes from there to the end of the file.
+        packed: "gzip", "zlib", or "" where the bytes are as they are.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, size: int, packed: bool):
+    def __init__(self, path: Path, file: BinaryIO, size: int, packed: str = ""):
         self.path, self.packed = path, packed
         self.most = size * MOST_EXPANSION if packed else size  # unpacked bytes it can hold
         self.position = 0
         self._file = file
-        self._unpacker = zlib.decompressobj(31) if packed else None
+        self._unpacker = zlib.decompressobj(WINDOW[packed]) if packed else None
         self._waiting = b""  # packed bytes read but not unpacked
 
     def read(self, size: int) -> bytes:
@@ -63,6 +66,21 @@ class Payload:
             filled += len(piece)
         self.position += filled
         return filled
+
+    def fill_array(self, shape: tuple[int, ...], dtype: np.dtype) -> Shaped[np.ndarray, "a b c"]:
+        """The next bytes as an array.
+
+        Raises:
+            VolumeError: if there are fewer.
+        """
+        array = np.empty(shape, dtype)
+        filled = self.fill(array.reshape(-1).view(np.uint8).data)
+        if filled < array.nbytes:
+            raise VolumeError(
+                f"{self.path}: short payload: expected {array.nbytes:,} bytes of voxels, "
+                f"got {filled:,}; fetch the file again"
+            )
+        return array
 
     def skip(self, size: int) -> None:
         """Pass over bytes."""
@@ -88,14 +106,15 @@ class Payload:
             packed = self._waiting or self._file.read(CHUNK)
             if not packed:
                 raise VolumeError(
-                    f"{self.path}: truncated gzip stream, it ends in the middle (an interrupted "
-                    "download?); fetch the file again"
+                    f"{self.path}: truncated {self.packed} stream, it ends in the middle "
+                    "(an interrupted download?); fetch the file again"
                 )
             try:
                 piece = self._unpacker.decompress(packed, min(most, 4 * CHUNK))
             except zlib.error as error:
                 raise VolumeError(
-                    f"{self.path}: damaged gzip stream ({_in_words(error)}); fetch the file again"
+                    f"{self.path}: damaged {self.packed} stream "
+                    f"({_in_words(self.packed, error)}); fetch the file again"
                 ) from error
             self._waiting = self._unpacker.unconsumed_tail
             if piece:
@@ -109,21 +128,22 @@ class Payload:
             rest = self._file.read(CHUNK).lstrip(b"\0")
         if not rest:
             return False
-        if not rest.startswith(GZIP):
+        if self.packed != "gzip" or not rest.startswith(GZIP):
             raise VolumeError(
-                f"{self.path}: bytes that are no gzip stream follow the volume; "
+                f"{self.path}: bytes that are no {self.packed} stream follow the volume; "
                 "fetch the file again"
             )
         self._unpacker, self._waiting = zlib.decompressobj(31), rest
         return True
 
 
-def _in_words(error: zlib.error) -> str:
+def _in_words(packed: str, error: zlib.error) -> str:
     text = str(error)
     if "incorrect data check" in text:
-        return "gzip CRC mismatch: the voxels are not those that were packed"
+        check = "CRC" if packed == "gzip" else "checksum"
+        return f"{packed} {check} mismatch: the voxels are not those that were packed"
     if "incorrect length check" in text:
-        return "gzip length mismatch"
+        return f"{packed} length mismatch"
     return f"bad data: {text}"
 
 
@@ -137,8 +157,7 @@ def open_payload(path: Path) -> Iterator[Payload]:
     """
     if path.is_dir():
         raise VolumeError(
-            f"{path}: is a folder, expected a .nii or .nii.gz file; "
-            "convert a DICOM series to NIfTI first (for instance with dcm2niix)"
+            f"{path}: is a folder, expected a .nii or .nii.gz file; give the file in it"
         )
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such volume; check the path")
@@ -150,24 +169,10 @@ def open_payload(path: Path) -> Iterator[Payload]:
             raise VolumeError(f"{path}: empty file (0 bytes); fetch the file again")
         for signature, message in OTHER_FORMATS.items():
             if start.startswith(signature):
-                raise VolumeError(f"{path}: {message}{_missing_raw(path, start)}")
+                raise VolumeError(f"{path}: {message}")
         if start.lstrip()[:1] == b"<":
             raise VolumeError(
                 f"{path}: not a NIfTI file (looks like HTML): was the download authorised? "
                 "Log in where the data set is gated, and fetch the file again"
             )
-        yield Payload(path, file, size, packed=start.startswith(GZIP))
-
-
-def _missing_raw(path: Path, start: bytes) -> str:
-    """For a MetaImage header: the data file it names but that is not there."""
-    for line in start.splitlines():
-        key, _, value = line.decode("latin-1").partition("=")
-        name = value.strip()
-        if (
-            key.strip() == "ElementDataFile"
-            and name != "LOCAL"
-            and not (path.parent / name).exists()
-        ):
-            return f"; besides, its data file {name} is missing"
-    return ""
+        yield Payload(path, file, size, "gzip" if start.startswith(GZIP) else "")

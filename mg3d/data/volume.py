@@ -1,6 +1,6 @@
 """A CT volume: numbers on a grid that knows where it lies in the patient, and where it came from.
 
-Reading brings any NIfTI file to one canonical array (axes: see `orientation`) without copying or
+Reading brings any file to one canonical array (axes: see `orientation`) without copying or
 converting its voxels; what turns stored numbers into HU is kept beside them as slope and intercept.
 `to_original` is the way back, so that heat maps and masks can be laid over the file as it was.
 """
@@ -13,13 +13,23 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 
-from mg3d.data.nifti import read_header
+from mg3d.data.dicom import read_series
+from mg3d.data.metaimage import is_metaimage, read_metaimage
+from mg3d.data.nifti import read_nifti
 from mg3d.data.orientation import axes_of, from_canonical, to_canonical
-from mg3d.data.payload import VolumeError, open_payload
+from mg3d.data.payload import VolumeError
+from mg3d.data.slices import is_slices, load_slices
+from mg3d.data.stored import StoredImage
 
-__all__ = ["StoredGrid", "Volume", "VolumeError", "read_volume", "to_original", "write_nifti"]
-
-FEW_SLICES = 20  # fewer along an axis are accepted with a warning
+__all__ = [
+    "StoredGrid",
+    "Volume",
+    "VolumeError",
+    "read_slices",
+    "read_volume",
+    "to_original",
+    "write_nifti",
+]
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class Volume:
         voxels: numbers as stored.
         affine: index (h, w, d) to RAS+ mm.
         stored: the grid of the file, for the way back.
-        source: the file, named in errors.
+        source: the file or folder, named in errors.
         slope: value = slope x voxel + intercept. After reading: what the header says. That these
             values are HU is decided by `rescale.decide_rescale`.
         intercept: see `slope`.
@@ -91,61 +101,57 @@ class Volume:
         return replace(self, affine=canonical, stored=stored, warnings=warnings)
 
 
-def read_volume(path: str | Path) -> Volume:
-    """Read a `.nii` or `.nii.gz` file: any orientation, number type, byte order, NIfTI-1 or -2.
+def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
+    """Read a volume of any format, told apart by what is there.
+
+    A file: NIfTI (`.nii`, `.nii.gz`) or MetaImage (`.mha`, `.mhd` with its data file). A folder:
+    one DICOM series, or numbered slices saved as JPG or PNG (see `read_slices`).
+
+    Args:
+        path: of the file or folder.
+        series: SeriesInstanceUID, where a folder holds several DICOM series.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        VolumeError: if the file is damaged, or no single 3-D volume with a geometry.
+        VolumeError: if it is damaged, or no single 3-D volume with a geometry.
     """
     path = Path(path)
-    with open_payload(path) as payload:
-        header = read_header(payload)
-        warnings = header.warnings
-        if path.name.lower().endswith(".gz") and not payload.packed:
-            warnings += ("named .gz but not packed; read as it is",)
-        payload.skip(header.offset - payload.position)
-        stored = np.empty(header.shape[::-1], header.dtype)  # x runs fastest
-        filled = payload.fill(stored.reshape(-1).view(np.uint8).data)
-        if filled < stored.nbytes:
-            raise VolumeError(
-                f"{path}: short payload: expected {stored.nbytes:,} bytes of voxels, "
-                f"got {filled:,}; fetch the file again"
-            )
-        left = payload.finish()
-    if left:
-        warnings += (f"{left:,} bytes after the voxels were not read",)
-    if header.dtype.kind == "f":
-        warnings += _replace_nonfinite(path, stored, header.slope, header.intercept)
-    few = min(header.shape)
-    if few < FEW_SLICES:
-        warnings += (f"only {few} slices along one axis",)
-    voxels, affine = to_canonical(stored.T, header.affine)
+    if path.is_dir():
+        image = load_slices(path) if is_slices(path) else read_series(path, series)
+    else:
+        image = read_metaimage(path) if is_metaimage(path) else read_nifti(path)
+    return _as_volume(image, path)
+
+
+def read_slices(
+    folder: str | Path,
+    *,
+    first: str = "superior",
+    spacing_mm: tuple[float, float, float] | None = None,
+) -> Volume:
+    """Read a folder of 8-bit slices (JPG or PNG), ordered by the numbers in their names.
+
+    Such images hold grey values, not HU, and no geometry: columns are taken to run to the
+    patient's left and rows to the back, as a viewer shows an axial slice.
+
+    Args:
+        folder: of one scan.
+        first: "superior" or "inferior", where the lowest number lies.
+        spacing_mm: along columns, rows and slices, where it is known from elsewhere; else 1 mm.
+
+    Raises:
+        VolumeError: if an image is damaged, in colour, of another size, or the order is unclear.
+    """
+    return _as_volume(load_slices(Path(folder), first=first, spacing_mm=spacing_mm), Path(folder))
+
+
+def _as_volume(image: StoredImage, path: Path) -> Volume:
+    voxels, affine = to_canonical(image.voxels, image.affine)
+    columns, rows, slices = image.voxels.shape
+    stored = StoredGrid((columns, rows, slices), image.affine)
     return Volume(
-        voxels,
-        affine,
-        StoredGrid(header.shape, header.affine),
-        path,
-        header.slope,
-        header.intercept,
-        warnings,
+        voxels, affine, stored, path, image.slope, image.intercept, warnings=image.warnings
     )
-
-
-def _replace_nonfinite(
-    path: Path, stored: np.ndarray, slope: float, intercept: float
-) -> tuple[str, ...]:
-    """Put air where no number is, in place; the warning says how often."""
-    bad = 0
-    for part in stored:  # slice by slice: no mask as large as the volume
-        wrong = ~np.isfinite(part)
-        bad += int(wrong.sum())
-        part[wrong] = (-1000 - intercept) / slope
-    if bad == stored.size:
-        raise VolumeError(f"{path}: no finite voxel (all NaN or Inf); fetch or make it again")
-    if bad:
-        return (f"{bad:,} of {stored.size:,} voxels are NaN or Inf, taken as air (-1000)",)
-    return ()
 
 
 def to_original(

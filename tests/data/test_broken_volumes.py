@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mg3d.data.grid import Grid, hu_to_unit, to_grid
 from mg3d.data.rescale import decide_rescale, rescale
 from mg3d.data.volume import VolumeError, read_volume
 
@@ -28,8 +29,7 @@ REFUSED = {
     "zero_spacing_z.nii.gz": "spacing 0 on axis z",
     "nan_spacing_z.nii.gz": "spacing is nan on axis z",
     "singular_affine.nii.gz": "singular affine",
-    "missing_raw.mhd": "missing_raw.raw is missing",
-    "ok_reference.mha": "MetaImage file, which is not read here",
+    "missing_raw.mhd": "data file missing_raw.raw is missing",
     # read, but not HU
     "constant_air.nii.gz": "constant volume",
     "uint16_plus1024.nii.gz": "minimum >= 0, not HU",
@@ -56,6 +56,7 @@ EQUAL = {  # file -> its warnings
     "OK UPPER case.NII.GZ": (),
     "ok_göğüs_胸部.nii.gz": (),
     "ok_float64.nii.gz": (),
+    "ok_reference.mha": (),
 }
 ODD = {  # read, with this warning and this spacing
     "three_slices.nii.gz": ("only 3 slices", (5, 0.8418, 0.8418)),
@@ -65,6 +66,24 @@ ODD = {  # read, with this warning and this spacing
     "sheared_affine.nii.gz": ("sheared: axes 16.7 degrees", (5.2202, 0.8418, 0.8418)),
     "no_geometry.nii.gz": ("no geometry in the header", (1, 1, 1)),
     "fov_padding_-3024.nii.gz": (None, (5, 0.8418, 0.8418)),
+}
+DICOM_REFUSED = {
+    "gantry_tilt_uneven": r"uneven spacing and gantry tilt \(slices 18.5 degrees .* 1.08 to 7 mm",
+    "missing_slices": r"about 3 slices are missing: .* -55.4 mm\) to .* -43.4 mm\) it is 12 mm",
+    "mixed_series": r"2 series in one folder: .*\(no description, 6 slices\).*ge_13.dcm",
+    "truncated_file": r"DCM_IMG_00046.dcm: truncated, .* 201 x 204 pixels \(1 of 6",
+    "no_position": "6 of 6 slices have no ImagePositionPatient, first DCM_IMG_00044.dcm",
+    "empty_folder": "no DICOM slices in it",
+}
+DICOM_READ = {  # shape, spacing, lowest HU, what the first warning says
+    "duplicate_slice": (
+        (6, 201, 204),
+        (3, 0.977, 0.977),
+        -1000,
+        "copy_of_one.dcm is DCM_IMG_00047",
+    ),
+    "ok_thickness_not_step": ((6, 201, 204), (3, 0.977, 0.977), -1000, "only 6 slices"),
+    "ok_jpeg_lossless": ((5, 512, 512), (1.25, 0.7031, 0.7031), -3024, "only 5 slices"),
 }
 
 
@@ -109,6 +128,73 @@ def test_an_odd_file_is_read_with_a_warning(name, expected, volumes):
     assert bool(volume.warnings) == bool(warning)
     assert volume.spacing_mm == pytest.approx(spacing_mm, abs=1e-3)
     assert np.isfinite(volume.values()).all()
+
+
+def test_every_folder_of_slices_is_tested(shared_data):
+    folders = {path.name for path in (shared_data / "broken" / "dicom").iterdir()}
+    assert folders == {*DICOM_REFUSED, *DICOM_READ}
+
+
+@pytest.mark.parametrize("name", DICOM_REFUSED)
+def test_a_broken_series_is_refused_by_name_and_reason(name, shared_data):
+    with pytest.raises(VolumeError, match=DICOM_REFUSED[name]) as error:
+        read_volume(shared_data / "broken" / "dicom" / name)
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize("name", DICOM_READ)
+def test_an_odd_series_is_read(name, shared_data):
+    shape, spacing_mm, lowest, warning = DICOM_READ[name]
+    volume = read_hu(shared_data / "broken" / "dicom" / name)
+    assert volume.voxels.shape == shape
+    assert volume.spacing_mm == pytest.approx(spacing_mm, abs=1e-3)
+    assert volume.values().min() == lowest
+    assert np.mean(np.abs(volume.values() + 1000) < 100) > 0.05  # air
+    assert warning in volume.warnings[0]
+
+
+def test_non_dicom_files_beside_slices_are_skipped_by_name(shared_data, tmp_path):
+    for path in (shared_data / "broken" / "dicom" / "truncated_file").iterdir():
+        if path.name != "DCM_IMG_00046.dcm":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(VolumeError, match="about 1 slices are missing"):
+        read_volume(tmp_path)
+    for name in ("DCM_IMG_00044.dcm", "DCM_IMG_00045.dcm"):
+        (tmp_path / name).unlink()
+    warnings = read_volume(tmp_path).warnings
+    assert "2 files are no slices and were skipped, first README.txt" in warnings
+
+
+@pytest.mark.parametrize(("name", "intercept"), [("1024", -1024), ("8192", -8192)])
+def test_stored_values_equal_the_reference_with_the_metadata(name, intercept, volumes):
+    volume = read_volume(volumes / f"uint16_plus{name}.nii.gz")
+    for release in ("first", "corrected", "unknown"):
+        decision = decide_rescale(volume, release=release, metadata=(1.0, float(intercept)))
+        assert decision.rule == "metadata"
+        expected = read_hu(volumes / "ok_reference.nii.gz").values()
+        np.testing.assert_array_equal(rescale(volume, decision).values(), expected)
+
+
+def test_hu_equal_the_reference_inside_the_scanned_circle(volumes):
+    reference, volume = (
+        read_hu(volumes / "ok_reference.nii.gz"),
+        read_hu(volumes / "fov_padding_-3024.nii.gz"),
+    )
+    inside = volume.values() > -3024
+    assert 0.5 < inside.mean() < 1
+    np.testing.assert_array_equal(volume.values()[inside], reference.values()[inside])
+    grid = Grid(volume.voxels.shape, volume.spacing_mm)
+    unit = hu_to_unit(to_grid(volume, grid).voxels, (-1000.0, 1000.0))
+    assert (unit[~inside] == 0).all()  # clipped to the lower end
+
+
+@pytest.mark.parametrize("name", ["nan_voxels.nii.gz", "inf_voxels.nii.gz"])
+def test_only_what_was_no_number_differs_from_the_reference(name, volumes):
+    reference, volume = read_hu(volumes / "ok_reference.nii.gz"), read_hu(volumes / name)
+    other = volume.values() != reference.values()
+    count = int(volume.warnings[0].split()[0].replace(",", ""))
+    assert other.sum() <= count
+    assert (volume.values()[other] == -1000).all()
 
 
 # The same kinds of damage, made here.

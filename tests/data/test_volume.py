@@ -190,5 +190,5 @@ def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.nii\.gz: there is no such volume"):
         read_volume(tmp_path / "absent.nii.gz")
-    with pytest.raises(VolumeError, match="is a folder"):
+    with pytest.raises(VolumeError, match="no DICOM slices in it"):
         read_volume(tmp_path)
