@@ -5,12 +5,16 @@ wrong call.
 """
 
 import argparse
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 from mg3d.config import PRESETS, find_preset
 from mg3d.data.grid import Grid
-from mg3d.data.prepare import DTYPES, Prepared, PrepareSettings
+from mg3d.data.records import DTYPES, Prepared, PrepareSettings
+from mg3d.data.shards import Shard, parse_shard
 
 WRONG_CALL = 2
 
@@ -26,20 +30,31 @@ def settings_of(preset: str) -> PrepareSettings:
     return PrepareSettings(grid=grid, hu_window=config.hu_window)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The prepared form and how to work."""
+def add_arguments(parser: argparse.ArgumentParser, default: PrepareSettings | None = None) -> None:
+    """The prepared form and how to work.
+
+    Args:
+        parser: gets the options.
+        default: the source's own prepared form; None: that of the `tiny` preset.
+    """
+    words = "the source's own grid" if default else "tiny"
     parser.add_argument(
-        "--preset", default="tiny", choices=PRESETS, help="model preset whose grid is made"
-    )
+        "--preset", default=None, choices=PRESETS,
+        help=f"model preset whose grid and HU window are made; default: {words}",
+    )  # fmt: skip
     parser.add_argument(
         "--shape", type=int, nargs=3, metavar=("H", "W", "D"),
         help="voxels, instead of the preset's: up, forwards, to the patient's right",
     )  # fmt: skip
     parser.add_argument(
         "--spacing", type=float, nargs=3, metavar=("H", "W", "D"),
-        help="mm, laid around the centre of the scan; without it, --shape stretches the scan",
+        help="mm; with --shape laid around the centre of the scan, without it the whole scan; "
+        "0 keeps the scan's own; without --spacing, --shape stretches the scan",
     )  # fmt: skip
-    parser.add_argument("--dtype", default="uint8", choices=DTYPES, help="of the stored voxels")
+    parser.add_argument(
+        "--hu-window", type=float, nargs=2, metavar=("LOW", "HIGH"), help="HU that become 0 and 1"
+    )
+    parser.add_argument("--dtype", default=None, choices=DTYPES, help="of the stored voxels")
     parser.add_argument(
         "--workers", type=int, default=None, help="processes; 0: none; default: one per core"
     )
@@ -49,26 +64,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def settings_from(arguments: argparse.Namespace) -> PrepareSettings:
+def add_sharding(parser: argparse.ArgumentParser) -> None:
+    """For sources that may be larger than one machine, or its disk."""
+    parser.add_argument(
+        "--shard", type=_shard, default=None, metavar="i/n",
+        help="prepare only this part of the patients, as in a job array; when all n parts are "
+        "there: python -m data_prep.merge --output OUTPUT",
+    )  # fmt: skip
+    parser.add_argument(
+        "--force", action="store_true", help="go on although the disk seems too small"
+    )
+
+
+def settings_from(
+    arguments: argparse.Namespace, default: PrepareSettings | None = None
+) -> PrepareSettings:
     """The prepared form asked for on the command line.
 
+    Args:
+        arguments: as parsed.
+        default: as for `add_arguments`.
+
     Raises:
-        ValueError: if --spacing is given without --shape, or the grid is impossible.
+        ValueError: if the grid or the window is impossible.
     """
-    settings = settings_of(arguments.preset)
-    grid = settings.grid
-    if arguments.shape:
-        spacing = tuple(arguments.spacing) if arguments.spacing else None
-        grid = Grid(tuple(arguments.shape), spacing)
-    elif arguments.spacing:
-        raise ValueError("--spacing needs --shape: how many voxels of that size?")
-    return PrepareSettings(grid=grid, hu_window=settings.hu_window, dtype=arguments.dtype)
+    settings = default or settings_of("tiny")
+    if arguments.preset:
+        preset = settings_of(arguments.preset)
+        settings = replace(settings, grid=preset.grid, hu_window=preset.hu_window)
+    if arguments.shape or arguments.spacing:
+        shape = tuple(arguments.shape) if arguments.shape else None
+        spacing = tuple(s or None for s in arguments.spacing) if arguments.spacing else None
+        settings = replace(settings, grid=Grid(shape, spacing))  # type: ignore[arg-type]
+    if arguments.hu_window:
+        settings = replace(settings, hu_window=tuple(arguments.hu_window))
+    return replace(settings, dtype=arguments.dtype or settings.dtype)
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return parse_shard(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def run(work: Callable[[], Prepared | None]) -> int:
     """Do the work, print what came of it; the exit status."""
     try:
-        prepared = work()
+        with _remarks_on_stderr():
+            prepared = work()
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_CALL
@@ -76,3 +120,17 @@ def run(work: Callable[[], Prepared | None]) -> int:
         return 0
     print(prepared)
     return prepared.exit_status
+
+
+@contextmanager
+def _remarks_on_stderr() -> Iterator[None]:
+    """Show what the engine has to say while it works, such as the disk space it needs."""
+    log, handler = logging.getLogger("mg3d.data"), logging.StreamHandler()
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)

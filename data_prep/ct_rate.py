@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_prep.command import add_arguments, run, settings_from, settings_of
+from data_prep.command import add_arguments, add_sharding, run, settings_from, settings_of
 from data_prep.tables import Row, TableError, read_label, read_number, read_numbers, read_table
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.data.shards import Shard
 from mg3d.text.report import clean_text
 
 NAME = re.compile(r"(train|valid)_([1-9][0-9]*)_([a-z]+)_([1-9][0-9]*)")
@@ -40,7 +41,7 @@ class _Tables:
     """What stands about the volumes of one split, by volume id."""
 
     reports: dict[str, Row] = field(default_factory=dict)
-    labels: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
+    labels: dict[str, dict[str, int | None]] = field(default_factory=dict)
     metadata: dict[str, Row] = field(default_factory=dict)
     no_chest: frozenset[str] = frozenset()
     unusable: dict[str, str] = field(default_factory=dict)  # volume id -> why
@@ -54,6 +55,8 @@ def prepare_ct_rate(
     settings: PrepareSettings | None = None,
     release: str = "auto",
     max_reconstructions: int | None = None,
+    shard: Shard | None = None,
+    force: bool = False,
     workers: int | None = None,
     progress: bool | None = None,
     name: str = "CT-RATE",
@@ -70,6 +73,8 @@ def prepare_ct_rate(
         release: "auto" (the corrected release of each volume, else the first), "corrected" or
             "first" (that one only).
         max_reconstructions: of each scan, those with the lowest numbers; None: all.
+        shard: only this part of the patients; None: all.
+        force: go on although the disk seems too small.
         workers: processes; None: one per core.
         progress: show a progress bar; None: in a terminal.
         name: of the data set, for dataset.json.
@@ -101,10 +106,15 @@ def prepare_ct_rate(
         source=name,
         root=root,
         refused=sorted(refused, key=lambda r: (r.by_rule, r.file)),
+        labels=CT_RATE_FINDINGS,
+        mask_kind="bits",
+        mask_names=CT_RATE_FINDINGS,
         facts={
             "reports_without_volume": {"count": len(without), "first": without[:NAMED]},
             **(facts or {}),
         },
+        shard=shard,
+        force=force,
         workers=workers,
         progress=progress,
     )
@@ -225,16 +235,16 @@ def _by_volume(
     return rows
 
 
-def _read_labels(path: Path, rows: dict[str, Row]) -> dict[str, tuple[int | None, ...]]:
+def _read_labels(path: Path, rows: dict[str, Row]) -> dict[str, dict[str, int | None]]:
     labels, wrong = {}, []
     for volume_id, row in rows.items():
-        values = []
+        values = {}
         for name in CT_RATE_FINDINGS:
             try:
-                values.append(read_label(row[name]))
+                values[name] = read_label(row[name])
             except ValueError:
                 wrong.append(f"line {row.line}, column {name}: '{row[name]}'")
-        labels[volume_id] = tuple(values)
+        labels[volume_id] = values
     if wrong:
         raise TableError(
             f"{path}: {len(wrong)} labels are neither 0 nor 1, first {'; '.join(wrong[:3])}; "
@@ -275,7 +285,7 @@ def _records(
             volume=path,
             findings=_text(report["Findings_EN"]),
             impression=_text(report["Impressions_EN"]),
-            labels=table.labels.get(volume_id, (None,) * len(CT_RATE_FINDINGS)),
+            labels=table.labels.get(volume_id, {}),
             masks=masks if masks.is_file() else None,
             release=release,
             metadata_rescale=rescale,
@@ -370,6 +380,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="official: train, and valid as val",
     )  # fmt: skip
     add_arguments(parser)
+    add_sharding(parser)
     asked = parser.parse_args(arguments)
     most = asked.max_reconstructions
     if most != "all" and not (most.isdigit() and int(most) > 0):
@@ -381,6 +392,8 @@ def main(arguments: list[str] | None = None) -> int:
             settings=settings_from(asked),
             release=asked.release,
             max_reconstructions=None if most == "all" else int(most),
+            shard=asked.shard,
+            force=asked.force,
             workers=asked.workers,
             progress=asked.progress,
         )

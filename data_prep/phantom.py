@@ -87,6 +87,13 @@ class PhantomSpec:
             raise ValueError(f"reconstructions is 1 to 3, got {self.reconstructions}")
         if self.coarseness is not None and not 1 <= self.coarseness <= 20:
             raise ValueError(f"coarseness is 1 to 20, got {self.coarseness}")
+        spacing = self.grid.spacing_mm
+        open_ended = self.grid.shape is None if spacing is None else None in spacing
+        if self.coarseness is None and open_ended:
+            raise ValueError(
+                f"raw files are chosen for a grid, but got {self.grid}, which follows the raw "
+                "files; give a shape or spacing, or coarseness"
+            )
 
     def names(self) -> list[tuple[str, int]]:
         """CT-RATE's name of every scan, and the number of its patient."""
@@ -242,10 +249,12 @@ def _raw_grid(
         return facts, facts.shape, facts.spacing_mm
     facts = acquisition(plan, reconstruction)
     extent = [n * s for n, s in zip(facts.shape, facts.spacing_mm, strict=True)]
-    aim = spec.grid.spacing_mm or [
-        share * length / n
-        for share, length, n in zip(spec.grid.crop, extent, spec.grid.shape, strict=True)
-    ]
+    grid = spec.grid
+    if grid.spacing_mm is not None:
+        aim = [float(s) for s in grid.spacing_mm if s is not None]
+    else:
+        assert grid.shape is not None  # PhantomSpec sees to it
+        aim = [s * e / n for s, e, n in zip(grid.crop, extent, grid.shape, strict=True)]
     # Slices of 1 to 2 mm become 1 to 1.2 times the prepared spacing; pixels are square.
     slices = aim[0] * (BETWEEN_SLICES + 0.2 * facts.spacing_mm[0])
     pixel = IN_PLANE * min(aim[1], aim[2])

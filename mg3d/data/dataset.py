@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mg3d.data.augment import Jitter, jitter_volume
-from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.masking import hide_blocks, hide_words
 from mg3d.text.report import report_sentences
 from mg3d.text.tokens import TokenizedReport, tokenize_report
@@ -180,6 +179,7 @@ class VolumeReportDataset(Dataset[Patient]):
 
         self.folder = Path(folder)
         manifest = read_manifest(self.folder)
+        self.label_names, self.masks_mean = manifest.labels, manifest.masks_mean
         self.rows = manifest.rows[manifest.rows["split"] == split].reset_index(drop=True)
         if not len(self.rows):
             counts = manifest.rows["split"].value_counts().to_dict()
@@ -232,19 +232,18 @@ class VolumeReportDataset(Dataset[Patient]):
 
         Args:
             row: of `rows`.
-            finding: one of `CT_RATE_FINDINGS`.
+            finding: one of `masks_mean.names`.
         """
-        from mg3d.data.manifest import read_masks
+        from mg3d.data.manifest import mask_of, read_masks
 
         path = self.rows["masks"][row]
         if not path:
             return torch.zeros(self.load_volume(row).shape[1:], dtype=torch.bool)
-        bits = read_masks(self.folder / path)
-        return (bits >> CT_RATE_FINDINGS.index(finding)) & 1 == 1
+        return mask_of(read_masks(self.folder / path), finding, self.masks_mean)
 
     def labels(self) -> Float[np.ndarray, "P C"]:
-        """Findings of every patient's first volume, 0 or 1, NaN where unknown."""
-        return self.rows.loc[self.first_volumes, list(CT_RATE_FINDINGS)].to_numpy(dtype=np.float64)
+        """Labels of every patient's first volume by `label_names`; NaN where unknown."""
+        return self.rows.loc[self.first_volumes, list(self.label_names)].to_numpy(dtype=np.float64)
 
     def mean_volume(self) -> Float[Tensor, "1 H W D"]:
         """Mean of every patient's first volume, 0 to 1 over the HU window."""

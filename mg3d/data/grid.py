@@ -29,21 +29,25 @@ class Grid:
     """The voxels a model sees; axes h, w, d.
 
     Attributes:
-        shape: voxels.
-        spacing_mm: of the new voxels, laid around the centre of the scan. None: the central `crop`
-            of the scan is stretched to the shape, whatever its size in mm.
-        crop: central share kept of each axis; only without `spacing_mm`.
+        shape: voxels. None: the whole scan, however many voxels that is.
+        spacing_mm: of the new voxels, laid around the centre of the scan; None on one axis keeps
+            the scan's own. None for all: with a shape, the central `crop` of the scan is stretched
+            to it, whatever its size in mm; without one, nothing is resampled.
+        crop: central share kept of each axis; only with a shape and without `spacing_mm`.
     """
 
-    shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float] | None = None
+    shape: tuple[int, int, int] | None
+    spacing_mm: tuple[float | None, float | None, float | None] | None = None
     crop: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        if len(self.shape) != 3 or min(self.shape) < 1:
+        if self.shape is not None and (len(self.shape) != 3 or min(self.shape) < 1):
             raise ValueError(f"a grid has three axes of 1 voxel or more, got {self.shape}")
+        if self.shape is None and tuple(self.crop) != (1.0, 1.0, 1.0):
+            raise ValueError(f"crop {self.crop} needs a shape; without one, the whole scan is kept")
         if self.spacing_mm is not None:
-            if len(self.spacing_mm) != 3 or not all(0 < s < 1000 for s in self.spacing_mm):
+            given = [1.0 if s is None else s for s in self.spacing_mm]
+            if len(given) != 3 or not all(0 < s < 1000 for s in given):
                 raise ValueError(
                     "spacing_mm is three lengths above 0, or None to stretch; "
                     f"got {self.spacing_mm}"
@@ -129,7 +133,7 @@ def masks_to_grid(
         share: 0 to 1.
     """
     axes = _place(masks, grid)
-    field = np.zeros(grid.shape, np.int32)
+    field = np.zeros([axis.size for axis in axes], np.int32)
     present = int(np.bitwise_or.reduce(masks.voxels, axis=None))
     for bit in range(num_findings):
         if present >> bit & 1:
@@ -142,6 +146,40 @@ def masks_to_grid(
             if most > 0:
                 there: Bool[np.ndarray, "H W D"] = cover >= min(share, most)
                 field |= there.astype(np.int32) << bit
+    return field
+
+
+def classes_to_grid(masks: Volume, grid: Grid, num_classes: int) -> UInt8[np.ndarray, "H W D"]:
+    """Bring a class map (0 background, 1 to num_classes) to the model's grid.
+
+    A new voxel gets the class, background included, that fills most of it. The voxel that a class
+    fills most belongs to it in any case, so that a small structure does not vanish. Where nothing
+    is resampled, the map is copied exactly.
+
+    Args:
+        masks: whole numbers, on any grid of the same scan.
+        grid: the model's.
+        num_classes: without the background.
+    """
+    axes = _place(masks, grid)
+    shape = tuple(axis.size for axis in axes)
+    most, field = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+    filled, fullest = np.zeros(shape, np.float32), []
+    for number in range(1, num_classes + 1):
+
+        def is_there(slab: np.ndarray, number: int = number) -> np.ndarray:
+            return (slab == number).astype(np.float32)
+
+        cover = _resample(masks.voxels, axes, is_there)
+        if cover.max() > 0:
+            field[cover > most] = number
+            np.maximum(most, cover, out=most)
+            filled += cover
+            fullest.append((number, int(cover.argmax())))
+    field[1 - filled > most] = 0
+    for number, place in fullest:
+        if not (field == number).any():
+            field.flat[place] = number
     return field
 
 
@@ -170,13 +208,14 @@ def _place(volume: Volume, grid: Grid) -> tuple[_Axis, _Axis, _Axis]:
     """Where the new voxels lie along each axis; the centres of scan and grid coincide."""
     axes = []
     for axis in range(3):
-        old, size = volume.voxels.shape[axis], grid.shape[axis]
+        old, own = volume.voxels.shape[axis], volume.spacing_mm[axis]
         if grid.spacing_mm is None:
-            step = grid.crop[axis] * old / size
+            step = grid.crop[axis] * old / grid.shape[axis] if grid.shape else 1.0
         else:
-            step = grid.spacing_mm[axis] / volume.spacing_mm[axis]
+            step = (grid.spacing_mm[axis] or own) / own
             # A header's float32 spacing is not quite the number meant; equal grids copy exactly.
             step = 1.0 if abs(step - 1) < 1e-5 else step
+        size = grid.shape[axis] if grid.shape else max(1, round(old / step))
         axes.append(_Axis((old - size * step) / 2, step, size, old))
     return axes[0], axes[1], axes[2]
 

@@ -1,31 +1,35 @@
 """The table of a prepared folder: one row per volume, checked when it is read.
 
-A prepared folder is `manifest.csv`, the volumes it names, `dataset.json` (where they come from and
-what was done) and `refused.csv` (what was left out, and why). No patient is in two splits.
+A prepared folder is `manifest.csv`, the volumes it names, `dataset.json` (where they come from,
+what was done, which columns are labels and what masks say) and `refused.csv` (what was left out,
+and why). No patient is in two splits, unless a released split that does so was asked for by name:
+then dataset.json says "patient leakage as released".
 """
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Bool, Float, Int32
 from torch import Tensor
 
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.prepared import read_array
+from mg3d.data.records import MaskMeaning
 from mg3d.data.volume import replace_file
 
 NAME = "manifest.csv"
 FACTS_NAME = "dataset.json"
 SPLITS = ("train", "val", "test")
-ID_COLUMNS = ("volume_id", "patient_id", "scan_id", "reconstruction", "split", "volume")
-TEXT_COLUMNS = ("findings", "impression")
-COLUMNS = (*ID_COLUMNS, *TEXT_COLUMNS, *CT_RATE_FINDINGS, "masks")
+ID_COLUMNS = ("volume_id", "patient_id", "scan_id", "reconstruction", "split")
+FIRST_COLUMNS = (*ID_COLUMNS, "fold", "volume", "findings", "impression")  # then the labels
+LAST_COLUMNS = ("masks",)
+LEAK = "patient leakage as released"  # the note in dataset.json
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,18 @@ class Manifest:
 
     Attributes:
         folder: paths in the table are relative to it.
-        rows: a pandas table with `COLUMNS`; labels are 0, 1 or NaN (unknown), the rest is text,
-            `reconstruction` a number.
+        rows: a pandas table with `columns_of(labels)`; labels are numbers or NaN (unknown), the
+            rest is text, `reconstruction` a number.
         facts: dataset.json, or {} where there is none.
+        labels: names of the label columns, as dataset.json lists them.
+        masks_mean: what the numbers of the masks say.
     """
 
     folder: Path
     rows: Any
     facts: dict[str, Any]
+    labels: tuple[str, ...]
+    masks_mean: MaskMeaning
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -67,7 +75,11 @@ def read_manifest(folder: Path) -> Manifest:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({error}); prepare the data again") from error
-    missing = [name for name in COLUMNS if name not in rows.columns]
+    facts_path = path.parent / FACTS_NAME
+    facts = json.loads(facts_path.read_text("utf-8")) if facts_path.is_file() else {}
+    fixed = (*FIRST_COLUMNS, *LAST_COLUMNS)
+    labels = tuple(facts.get("labels", [name for name in rows.columns if name not in fixed]))
+    missing = [name for name in columns_of(labels) if name not in rows.columns]
     if missing:
         raise ValueError(
             f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(rows.columns)}; "
@@ -75,37 +87,48 @@ def read_manifest(folder: Path) -> Manifest:
         )
     if not len(rows):
         raise ValueError(f"{path} has no rows; see refused.csv beside it for the reasons")
-    _check_ids(path, rows)
-    for name in CT_RATE_FINDINGS:
-        numbers = pd.to_numeric(rows[name].replace("", "nan"), errors="coerce")
-        wrong = (rows[name] != "") & ~numbers.isin([0, 1])
-        _refuse_first(path, rows, name, wrong, "expected 0, 1 or nothing (unknown)")
-        rows[name] = numbers.astype(float)
+    _check_ids(path, rows, leaky=LEAK in facts)
+    for name in labels:
+        _read_label(path, rows, name, facts)
     reconstruction = pd.to_numeric(rows["reconstruction"], errors="coerce")
     wrong = reconstruction.isna() | (reconstruction % 1 != 0)
     _refuse_first(path, rows, "reconstruction", wrong, "expected a whole number")
     rows["reconstruction"] = reconstruction.astype(int)
-    facts_path = path.parent / FACTS_NAME
-    facts = json.loads(facts_path.read_text("utf-8")) if facts_path.is_file() else {}
-    return Manifest(path.parent, rows, facts)
+    meaning = facts.get("masks", {"kind": "bits" if labels else "", "names": labels})
+    mean = MaskMeaning(meaning["kind"], tuple(meaning["names"]))
+    return Manifest(path.parent, rows, facts, labels, mean)
 
 
-def write_manifest(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def columns_of(labels: Sequence[str]) -> tuple[str, ...]:
+    """All columns of a manifest with these labels, in order."""
+    return (*FIRST_COLUMNS, *labels, *LAST_COLUMNS)
+
+
+def write_manifest(
+    folder: Path,
+    rows: Iterable[Mapping[str, Any]],
+    labels: Sequence[str] = CT_RATE_FINDINGS,
+    *,
+    leaky: bool = False,
+) -> None:
     """Write the table of a prepared folder, atomically.
 
     Args:
         folder: of the data set.
-        rows: values by the names of `COLUMNS`; a label of None is unknown.
+        rows: values by the names of `columns_of(labels)`; a label of None is unknown, a fold left
+            out is "".
+        labels: names of the label columns.
+        leaky: a patient may be in two splits; dataset.json must say so under the key `LEAK`.
 
     Raises:
-        ValueError: if a patient is in two splits or a volume is there twice.
+        ValueError: if a patient is in two splits.
     """
     rows = list(rows)
     splits: dict[str, str] = {}
-    for row in rows:
+    for row in rows if not leaky else []:
         _check_split(Path(NAME), str(row["patient_id"]), str(row["split"]), splits)
     table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(table, columns_of(labels), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     replace_file(folder / NAME, table.getvalue().encode("utf-8"))
@@ -125,12 +148,50 @@ def read_voxels(path: Path) -> Float[Tensor, "H W D"]:
 
 
 def read_masks(path: Path) -> Int32[Tensor, "H W D"]:
-    """Read the findings of one prepared volume: bit k set where finding k of the labels is."""
-    return torch.from_numpy(read_array(Path(path), "masks"))
+    """Read the masks of one prepared volume: a bit field or a class map, see `MaskMeaning`."""
+    return torch.from_numpy(read_array(Path(path), "masks")).int()
 
 
-def _check_ids(path: Path, rows: Any) -> None:
-    for name in ID_COLUMNS:
+def mask_of(masks: Int32[Tensor, "H W D"], name: str, mean: MaskMeaning) -> Bool[Tensor, "H W D"]:
+    """Where one of the things that masks mark is.
+
+    Args:
+        masks: from `read_masks`.
+        name: of it, one of `mean.names`.
+        mean: `Manifest.masks_mean`.
+
+    Raises:
+        ValueError: if the masks do not know it.
+    """
+    if name not in mean.names:
+        raise ValueError(
+            f"the masks of this data set mark {', '.join(mean.names) or 'nothing'}, "
+            f"not '{name}'; ask for one of them"
+        )
+    place = mean.names.index(name)
+    return masks == place + 1 if mean.kind == "classes" else (masks >> place) & 1 == 1
+
+
+def _read_label(path: Path, rows: Any, name: str, facts: Mapping[str, Any]) -> None:
+    """Turn a label column into numbers, in place; classes are counted from 0."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(rows[name].replace("", "nan"), errors="coerce")
+    wrong = (rows[name] != "") & numbers.isna()
+    expected = "expected a number or nothing (unknown)"
+    classes = facts.get("label_classes", {}).get(name)
+    if classes:
+        wrong |= numbers.notna() & ~numbers.isin(range(len(classes)))
+        expected = f"expected 0 to {len(classes) - 1} or nothing (unknown)"
+    elif name in CT_RATE_FINDINGS:
+        wrong |= numbers.notna() & ~numbers.isin([0, 1])
+        expected = "expected 0, 1 or nothing (unknown)"
+    _refuse_first(path, rows, name, wrong, expected)
+    rows[name] = numbers.astype(float)
+
+
+def _check_ids(path: Path, rows: Any, *, leaky: bool) -> None:
+    for name in (*ID_COLUMNS, "volume"):
         _refuse_first(path, rows, name, rows[name] == "", "expected a value")
     _refuse_first(path, rows, "volume_id", rows["volume_id"].duplicated(), "it is there twice")
     outside = f"expected one of {', '.join(SPLITS)}"
@@ -140,7 +201,8 @@ def _check_ids(path: Path, rows: Any) -> None:
         _refuse_first(path, rows, name, leaves, "expected a path inside the folder")
     splits: dict[str, str] = {}
     for patient, split in zip(rows["patient_id"], rows["split"], strict=True):
-        _check_split(path, patient, split, splits)
+        if not leaky:
+            _check_split(path, patient, split, splits)
 
 
 def _check_split(path: Path, patient: str, split: str, splits: dict[str, str]) -> None:
@@ -149,7 +211,8 @@ def _check_split(path: Path, patient: str, split: str, splits: dict[str, str]) -
     if other != split:
         raise ValueError(
             f"{path}: patient {patient} is in split '{other}' and in split '{split}', so scores "
-            "would be too good; put all scans of a patient into one split"
+            "would be too good; put all scans of a patient into one split (or ask the importer for "
+            "the released split by name, if it is one)"
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.data.manifest import COLUMNS, read_manifest, read_masks, read_voxels, write_manifest
+from mg3d.data.manifest import columns_of, read_manifest, read_masks, read_voxels, write_manifest
 from mg3d.data.prepared import original_grid, read_facts, write_array
 from mg3d.data.volume import to_original
 
@@ -28,12 +28,13 @@ def row(number=1, **changed):
 
 
 def test_columns_are_the_ids_the_texts_the_18_findings_and_the_masks():
-    assert COLUMNS[:8] == (
-        "volume_id", "patient_id", "scan_id", "reconstruction", "split", "volume", "findings",
-        "impression",
+    columns = columns_of(CT_RATE_FINDINGS)
+    assert columns[:9] == (
+        "volume_id", "patient_id", "scan_id", "reconstruction", "split", "fold", "volume",
+        "findings", "impression",
     )  # fmt: skip
-    assert COLUMNS[8:26] == CT_RATE_FINDINGS
-    assert COLUMNS[26:] == ("masks",)
+    assert columns[9:27] == CT_RATE_FINDINGS
+    assert columns[27:] == ("masks",)
 
 
 def test_what_was_written_is_read_again(tmp_path):
@@ -43,7 +44,8 @@ def test_what_was_written_is_read_again(tmp_path):
         manifest = read_manifest(place)
         assert manifest.folder == tmp_path
         assert manifest.facts == {"source": "phantom"}
-        assert tuple(manifest.rows.columns) == COLUMNS
+        assert manifest.labels == CT_RATE_FINDINGS
+        assert tuple(manifest.rows.columns) == columns_of(CT_RATE_FINDINGS)
         assert manifest.rows["findings"][0] == row()["findings"]
         assert manifest.rows["impression"][0] == ""
         assert manifest.rows["Emphysema"].tolist() == [1.0, 0.0]
@@ -84,6 +86,7 @@ def test_a_patient_in_two_splits_is_neither_written_nor_read(tmp_path):
 
 def test_a_missing_column_is_named(tmp_path):
     write_manifest(tmp_path, [row()])
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": CT_RATE_FINDINGS}))
     path = tmp_path / "manifest.csv"
     path.write_text(path.read_text().replace("Hiatal hernia", "Hernia"))
     with pytest.raises(ValueError, match=r"lacks the columns Hiatal hernia; it has .*Hernia"):

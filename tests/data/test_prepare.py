@@ -17,7 +17,7 @@ from mg3d.data.volume import write_nifti
 
 SETTINGS = PrepareSettings(grid=Grid((8, 8, 8), (4.0, 4.0, 4.0)))
 AFFINE = np.diag([-2.0, -2.0, 2.0, 1.0])
-NUM = len(CT_RATE_FINDINGS)
+FINDINGS = {"labels": CT_RATE_FINDINGS, "mask_kind": "bits", "mask_names": CT_RATE_FINDINGS}
 
 
 def chest(seed):
@@ -45,7 +45,7 @@ def record(raw, number, split="train", masks=True, **changed):
         volume=path,
         findings="Heart size is normal.",
         impression="",
-        labels=tuple(int(k == number) for k in range(NUM)),
+        labels={name: int(k == number) for k, name in enumerate(CT_RATE_FINDINGS)},
         masks=mask_path if masks else None,
     )
     return replace(values, **changed)
@@ -62,7 +62,7 @@ def records(raw):
 
 
 def run(records, output, raw, settings=SETTINGS, **changed):
-    how = {"source": "test", "root": raw, "workers": 0} | changed
+    how = {"source": "test", "root": raw, "workers": 0, **FINDINGS} | changed
     return prepare(records, output, settings, **how)
 
 
