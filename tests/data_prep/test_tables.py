@@ -3,7 +3,7 @@ import re
 import pytest
 
 from data_prep.ct_rate import METADATA_COLUMNS, REPORT_COLUMNS, parse_spacing
-from data_prep.tables import TableError, read_label, read_numbers, read_table
+from data_prep.tables import TableError, read_label, read_numbers, read_table, show
 
 REFUSED = {
     "nonascii_cp1254.csv": "not UTF-8, byte .* at offset",
@@ -87,6 +87,7 @@ def write(folder, text, encoding="utf-8"):
         ("A,B\n1,2\n1,2,3\n1\n1,2\n", "expected 2 fields a row, but line 3: 3 fields; line 4: 1"),
         ('A,B\n1,"2\n', r"near line 2: .*cut off inside a quoted field"),
         ("A,B\n1,\0\n", "line 2: NUL byte"),
+        ("A,B,A\n1,2,3\n", "'A' is the name of several columns"),
     ],
 )
 def test_a_fault_is_named_with_its_line(text, reason, tmp_path):
@@ -106,6 +107,25 @@ def test_lines_are_those_of_the_file_also_after_a_field_of_several_lines(tmp_pat
     assert rows[0]["B"] == 'x\r\ny, "z"'
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_table_with_a_byte_order_mark_is_read_by_it(encoding, tmp_path):
+    (row,) = read_table(write(tmp_path, "A,B\n×,göğüs 胸部\n", encoding), ("A", "B"))
+    assert row.values == {"A": "×", "B": "göğüs 胸部"}
+
+
+def test_no_message_shows_more_than_a_few_words_of_a_field_or_a_date(tmp_path):
+    report = "Compared with the CT of 26.03.2018, the nodule in the left lung has grown to 9 mm."
+    for text in (f'train_1,"{report}"\n', f"A;B\n1;{report}\n", f"{report},x,{report},y\nz\n"):
+        with pytest.raises(TableError) as error:
+            read_table(write(tmp_path, text), ("A", "B"))
+        assert "nodule" not in str(error.value)
+        assert "2018" not in str(error.value)
+    assert show(report) == "(a text of 17 words)"
+    assert show("CT of 26.03.2018") == "'CT of [date]'"
+    assert show("x" * 70) == "(a text of 1 words)"
+    assert show("Coronary artery wall calcification") == "'Coronary artery wall calcification'"
+
+
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"table\.csv is missing"):
         read_table(tmp_path / "table.csv", ("A",))
@@ -119,8 +139,8 @@ def test_numbers_are_found_by_their_pattern_and_never_run():
 
 def test_labels_are_0_1_or_unknown():
     assert [read_label(text) for text in ("0", "1.0", "", " ")] == [0, 1, None, None]
-    for text in ("2", "-1", "yes", "0.5", "nan"):
-        with pytest.raises(ValueError, match=r"neither 0 nor 1|could not convert"):
+    for text in ("2", "-1", "yes", "0.5", "nan", "inf", "1e999", "0_1", "１", "0x1"):
+        with pytest.raises(ValueError, match=r"neither 0 nor 1|is no number"):
             read_label(text)
 
 

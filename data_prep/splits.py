@@ -1,0 +1,65 @@
+"""Who is held out: decided by patient, from a seed and the patient's own id alone.
+
+A patient's place does not depend on who else is there, so a larger download moves nobody from one
+side to the other.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+
+
+def hold_out(patients: Iterable[str], fraction: float, seed: int) -> set[str]:
+    """About `fraction` of the patients, the same ones whoever else is asked about.
+
+    Args:
+        patients: ids.
+        fraction: between 0 and 1, both excluded.
+        seed: another one holds out others.
+
+    Raises:
+        ValueError: if the fraction is impossible, or one side would be empty.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"the fraction held out is between 0 and 1, got {fraction:g}")
+    everybody = set(patients)
+    chosen = {patient for patient in everybody if _share(patient, seed) < fraction}
+    if everybody and (not chosen or chosen == everybody):
+        raise ValueError(
+            f"fraction {fraction:g} and seed {seed} hold out {len(chosen)} of {len(everybody)} "
+            "patients, so one side is empty; give another fraction or seed"
+        )
+    return chosen
+
+
+def deal_folds(stratum: Mapping[str, Hashable], folds: int, seed: int) -> dict[str, int]:
+    """Patient -> fold, 0 to folds - 1, of equal size within one, in each stratum too.
+
+    Args:
+        stratum: patient -> what every fold shall have the same share of.
+        folds: 2 or more.
+        seed: another one deals otherwise.
+
+    Raises:
+        ValueError: if there are fewer than 2 folds, or fewer patients than folds.
+    """
+    if folds < 2 or len(stratum) < folds:
+        raise ValueError(
+            f"{folds} folds of {len(stratum)} patients: expected 2 folds or more, and a patient "
+            "for each"
+        )
+    by_stratum: dict[str, list[str]] = defaultdict(list)
+    for patient, value in stratum.items():
+        by_stratum[repr(value)].append(patient)
+    dealt = [
+        patient
+        for _, patients in sorted(by_stratum.items())
+        for patient in sorted(patients, key=lambda patient: (_share(patient, seed), patient))
+    ]
+    return {patient: number % folds for number, patient in enumerate(dealt)}
+
+
+def _share(patient: str, seed: int) -> float:
+    """A number from 0 to 1 that only this patient and seed have."""
+    digest = hashlib.sha256(f"{seed}/{patient}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
