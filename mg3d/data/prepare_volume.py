@@ -15,11 +15,11 @@ import numpy as np
 from mg3d import __version__
 from mg3d.data.grid import classes_to_grid, hu_to_unit, masks_to_grid, quantise, to_grid
 from mg3d.data.histogram import count_values
-from mg3d.data.prepared import read_facts, write_array
+from mg3d.data.labels_volume import check_grids
+from mg3d.data.prepared import read_facts, write_array, write_masks
 from mg3d.data.records import MaskMeaning, PrepareSettings, ScanRecord, describe_settings, relative
 from mg3d.data.volume import Volume, VolumeError, read_volume
 
-MASKS_APART_MM = 1.0  # a volume and its masks must agree about where they lie
 FACTS_VERSION = 2  # of dataset.json and of a file's facts
 
 
@@ -99,7 +99,7 @@ def prepare_volume(
         "voxels_sha256": hashlib.sha256(voxels.tobytes()).hexdigest(),
     }
     if masks is not None:  # first: a volume that is there says that all is there
-        write_array(masks_path, "masks", masks, facts)
+        write_masks(masks_path, masks, facts)
     write_array(volume_path, "volume", voxels, facts)
     return Outcome(facts)
 
@@ -159,20 +159,7 @@ def _read_masks(
     if record.metadata_spacing_mm is not None:
         masks = masks.with_spacing(record.metadata_spacing_mm)
     masks = whole_numbers(masks)
-    if masks.voxels.shape != volume.voxels.shape:
-        raise VolumeError(
-            f"{record.masks}: masks of shape {masks.stored.shape} for {record.volume} of shape "
-            f"{volume.stored.shape}; they must lie on one grid"
-        )
-    corner = np.array([*volume.voxels.shape, 1])
-    apart = max(
-        np.abs((masks.affine - volume.affine) @ point).max() for point in (corner, [0, 0, 0, 1])
-    )
-    if apart > MASKS_APART_MM:
-        raise VolumeError(
-            f"{record.masks}: lies {apart:.1f} mm off {record.volume}; the geometry of image and "
-            "masks must agree"
-        )
+    check_grids(volume, masks)
     if mean.kind == "classes":
         low, high = int(masks.voxels.min()), int(masks.voxels.max())
         if low < 0 or high > len(mean.names):
