@@ -121,6 +121,8 @@ class PretrainConfig:
     total_steps: int = 300_000  # the learning rate reaches 0 here
     precision: str = "fp16"  # "no", "fp16" or "bf16"; a CPU run in fp16 is refused
     clip_gradient: float = 0.0  # largest gradient norm; 0 leaves it alone, as released
+    activation_checkpointing: bool = False  # recompute in encoder and MIM: less memory, more time
+    compile: bool = False  # encoder and MIM's decoder, by torch.compile: for a GPU
     text_cache_mb: int = 2_048  # frozen text features kept in memory, at most
 
     # the run

@@ -187,7 +187,8 @@ def build_model(
     Raises:
         ValueError: if the volume is not divisible by the encoder's stride.
     """
-    encoder = build_encoder(config.encoder, **config.encoder_settings)
+    recompute = {"checkpointing": True} if config.activation_checkpointing else {}
+    encoder = build_encoder(config.encoder, **recompute | dict(config.encoder_settings))
     if any(size % encoder.stride for size in config.volume_shape):
         s = encoder.stride
         raise ValueError(

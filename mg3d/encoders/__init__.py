@@ -19,7 +19,8 @@ def build_encoder(name: str, **settings: Any) -> Encoder:
     """The encoder called `name`, with its own keyword arguments.
 
     What comes back has `.width` (channels of the last map), `.stride` (total), and turns a volume
-    (B, 1, H, W, D) into its maps, fine to coarse.
+    (B, 1, H, W, D) into its maps, fine to coarse. Every encoder has the setting `checkpointing`:
+    recompute activations in the backward pass instead of keeping them.
 
     Raises:
         ValueError: if there is no such encoder; the message lists those there are.

@@ -13,8 +13,10 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mg3d.encoders.maps import Encoder, check_fits, normalise_channels
 
@@ -64,6 +66,7 @@ class UNet3DEncoder(Encoder):
             compared with its neighbours. The former forgets it, and needs a last map of more than
             one place.
         residual: whether the second and further blocks of a stage add to their input.
+        checkpointing: recompute activations in the backward pass instead of keeping them.
         input_channels: of the volume.
 
     Raises:
@@ -77,6 +80,7 @@ class UNet3DEncoder(Encoder):
         *,
         norm: str = "instance",
         residual: bool = True,
+        checkpointing: bool = False,
         input_channels: int = 1,
     ):
         super().__init__()
@@ -91,6 +95,7 @@ class UNet3DEncoder(Encoder):
         self.stride = 2 ** len(channels)
         self.channels = tuple(channels)
         self.norm = norm
+        self.checkpointing = checkpointing
         widths = (input_channels, *channels)
         self.stages = nn.ModuleList(
             Stage(before, after, blocks_per_stage, norm=norm, residual=residual)
@@ -115,7 +120,12 @@ class UNet3DEncoder(Encoder):
         maps = []
         features = volume
         for stage in self.stages:
-            features = stage(features)
+            if self.checkpointing and torch.is_grad_enabled():
+                features = checkpoint(
+                    stage, features, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                features = stage(features)
             maps.append(normalise_channels(features))
         return tuple(maps)
 

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mg3d.data.dataset import Batch
 from mg3d.distributed import global_mean
@@ -37,6 +38,7 @@ class MIM(nn.Module):
         mean_shape: shape of the volume, if the decoder shall guess how it differs from a mean
             volume (`start_from`) instead of the volume itself. Not in the paper: for runs too
             short to learn the mean by gradient.
+        checkpointing: run the decoder again in the backward pass instead of keeping its maps.
 
     Raises:
         ValueError: if token_stride is not output_stride times a power of 2, at least 2.
@@ -51,6 +53,7 @@ class MIM(nn.Module):
         output_stride: int = 1,
         *,
         mean_shape: tuple[int, int, int] | None = None,
+        checkpointing: bool = False,
     ):
         super().__init__()
         doublings = math.log2(token_stride / output_stride)
@@ -60,6 +63,7 @@ class MIM(nn.Module):
                 f"4, 8, ... times output_stride ({output_stride}); choose another output_stride"
             )
         self.token_stride, self.output_stride = token_stride, output_stride
+        self.checkpointing = checkpointing
         widths = [dim] + [max(1, dim // 2 ** min(i, 4)) for i in range(1, int(doublings) + 1)]
         self.convolutions = nn.ModuleList(
             nn.Conv3d(coarse, fine, kernel_size=3, padding=1) for coarse, fine in pairwise(widths)
@@ -88,12 +92,22 @@ class MIM(nn.Module):
                 "MIM needs a grid of at least 2 visual tokens, but this volume has one; use a "
                 "larger volume or an encoder of smaller stride"
             )
+        if self.checkpointing and torch.is_grad_enabled():
+            # Nothing random in it, so no random state to keep.
+            return checkpoint(self._decode, tokens, use_reentrant=False, preserve_rng_state=False)
+        return self._decode(tokens)
+
+    def _decode(self, tokens: Float[Tensor, "B d h w e"]) -> Float[Tensor, "B 1 H W D"]:
         *first, last = self.convolutions
         for convolution in first:
             tokens = _double(_activate(convolution(tokens)))
         # A weighted sum of channels and one of neighbours may change places: doubling one channel
         # instead of d/16 gives the same voxels from a fraction of the memory.
         return _double(self.output(_activate(last(tokens))))
+
+    def compile_decoder(self) -> None:
+        """Let torch.compile make the decoder faster, from its next call on."""
+        self._decode = torch.compile(self._decode)  # type: ignore[method-assign]
 
     def reconstruct(self, features: Features) -> Float[Tensor, "B 1 H W D"]:
         """Every voxel as the model believes it to be, hidden or not, at output_stride.
@@ -165,8 +179,11 @@ def mean_volume_loss(
 
 
 def _activate(maps: Tensor) -> Tensor:
-    """Instance norm without affine (as group norm, the faster of the two), leaky ReLU."""
-    return F.leaky_relu(F.group_norm(maps, maps.shape[1], eps=1e-5), 0.01)
+    """Instance norm without affine (as group norm, the faster of the two), leaky ReLU.
+
+    In place: the norm's backward pass reads what came in, the ReLU's the sign of what goes out.
+    """
+    return F.leaky_relu_(F.group_norm(maps, maps.shape[1], eps=1e-5), 0.01)
 
 
 def _double(maps: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def load_checkpoint(
 
 
 # Settings that may change when a run is continued: they decide no number.
-FREE_SETTINGS = {"workers", "save_every", "text_cache_mb"}
+FREE_SETTINGS = {"workers", "save_every", "text_cache_mb", "activation_checkpointing"}
 
 
 def _check_settings(saved: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:

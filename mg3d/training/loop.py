@@ -90,12 +90,14 @@ def pretrain(
             says what to do with it.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs
     from tqdm import tqdm
 
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ValueError("precision 'fp16' needs a GPU; choose 'bf16' or 'no' on a CPU")
     several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    AcceleratorState._reset_state()  # or a second run of a process keeps the first's precision
     accelerator = Accelerator(
         # Not told so, accelerate takes each of several processes without GPU for the only one.
         cpu=several and not torch.accelerator.is_available(),

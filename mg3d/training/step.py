@@ -16,6 +16,7 @@ from mg3d.data.dataset import Batch
 from mg3d.distributed import gather_sizes
 from mg3d.model import MG3D, build_model
 from mg3d.objectives import OBJECTIVES
+from mg3d.objectives.mim import MIM
 from mg3d.text.encoder import CachedTextEncoder, TextEncoder
 
 Objective = TypeVar("Objective", bound=nn.Module)
@@ -105,7 +106,22 @@ def build_pretraining(
                 # Own seed: switching one objective off leaves the others' first weights alone.
                 torch.manual_seed(1_000 * (config.seed + 1) + position)
                 objectives[name] = OBJECTIVES[name](**settings[name])
-    return Pretraining(model, objectives)
+    pretraining = Pretraining(model, objectives)
+    if config.compile:
+        compile_parts(pretraining)
+    return pretraining
+
+
+def compile_parts(pretraining: Pretraining) -> None:
+    """Compile what takes the time, in place: the encoder and MIM's decoder.
+
+    The rest asks for words, caches and other processes, which cannot be compiled. Names of
+    parameters stay as they are.
+    """
+    pretraining.model.encoder.compile()
+    mim = pretraining.find(MIM)
+    if mim is not None:
+        mim.compile_decoder()
 
 
 def _objective_settings(config: PretrainConfig, model: MG3D) -> dict[str, dict[str, Any]]:
@@ -117,6 +133,7 @@ def _objective_settings(config: PretrainConfig, model: MG3D) -> dict[str, dict[s
             "token_stride": config.volume_shape[0] // model.token_grid[0],
             "output_stride": config.mim_output_stride,
             "mean_shape": config.volume_shape if config.mim_from_mean else None,
+            "checkpointing": config.activation_checkpointing,
         },
         "mlm": {"dim": dim, "vocabulary_size": text.vocabulary_size},
         "sfr": {"dim": dim, "text_dim": text.width, "learn_target": config.sfr_learn_target},

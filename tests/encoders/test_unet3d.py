@@ -94,3 +94,20 @@ def test_settings_without_meaning_are_refused():
         UNet3DEncoder(channels=())
     with pytest.raises(ValueError, match="instance, group; got 'batch'"):
         UNet3DEncoder(norm="batch")
+
+
+def test_recomputing_changes_neither_maps_nor_gradients():
+    torch.manual_seed(0)
+    kept = UNet3DEncoder(channels=(4, 8), blocks_per_stage=2)
+    again = UNet3DEncoder(channels=(4, 8), blocks_per_stage=2, checkpointing=True)
+    again.load_state_dict(kept.state_dict())
+    calls = []
+    again.stages[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    results = []
+    for encoder in (kept, again):
+        last = encoder(volumes(1, 1, 16, 16, 16))[-1]
+        last.square().mul(torch.arange(8.0)[:, None, None, None]).sum().backward()
+        results.append([last, *(p.grad for p in encoder.parameters())])
+    assert len(calls) == 2
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)

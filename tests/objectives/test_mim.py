@@ -47,6 +47,20 @@ def test_the_decoder_is_the_published_stack_of_stages(mim, make_patients):
     torch.testing.assert_close(mim.decode(tokens), plain(tokens), atol=1e-5, rtol=1e-4)
 
 
+def test_recomputing_changes_neither_voxels_nor_gradients(seeded):
+    results = []
+    for checkpointing in (False, True):
+        mim = seeded(MIM, dim=16, token_stride=8, checkpointing=checkpointing)
+        calls = []
+        mim.output.register_forward_pre_hook(lambda *_, seen=calls: seen.append(1))
+        tokens = torch.linspace(-1, 1, 2 * 16 * 6).view(2, 16, 1, 2, 3).requires_grad_()
+        filled = mim.decode(tokens)
+        filled.square().sum().backward()
+        assert len(calls) == 1 + checkpointing
+        results.append([filled, tokens.grad, *(p.grad for p in mim.parameters())])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*results, strict=True))
+
+
 @pytest.mark.parametrize(
     ("stride", "output_stride", "widths"),
     [

@@ -1,8 +1,12 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from mg3d.config import LossWeights, replace
 from mg3d.data.dataset import collate
+from mg3d.encoders import build_encoder
 from mg3d.objectives import OBJECTIVES
 from mg3d.objectives.clip import CLIP
 from mg3d.objectives.mim import MIM
@@ -118,3 +122,84 @@ def test_micro_batches_hide_what_the_whole_batch_would(config, batch, text_encod
         part = hide(batch.part(row, row + 1), config, text_encoder, numbers(), first=row)
         assert part.voxel_mask.equal(whole.voxel_mask[row : row + 1])
         assert part.hidden_tokens.equal(whole.hidden_tokens[row : row + 1])
+
+
+SWIN = {"embed_dim": 12, "num_heads": (1, 2, 4, 8), "window": 4, "patch": 1}
+
+
+@pytest.mark.parametrize("encoder, settings", [("unet3d", None), ("swin3d", SWIN)])
+def test_recomputing_changes_neither_losses_nor_gradients(
+    config, batch, text_encoder, encoder, settings
+):
+    settings = settings or config.encoder_settings
+    config = replace(config, encoder=encoder, encoder_settings=settings)
+    hidden = hide(batch, config, text_encoder, numbers())
+
+    def run(**changed):
+        pretraining = build_pretraining(replace(config, **changed), text_encoder)
+        calls = []
+        pretraining.find(MIM).output.register_forward_pre_hook(lambda *_: calls.append(1))
+        terms = pretraining(hidden)
+        weigh(terms, config.weights.active()).backward()
+        return pretraining, terms, len(calls)
+
+    kept, kept_terms, once = run()
+    again, terms, twice = run(activation_checkpointing=True)
+    assert (once, twice) == (1, 2)
+    for name, term in terms.items():
+        torch.testing.assert_close(term, kept_terms[name], rtol=1e-6, atol=1e-7)
+    for (name, ours), theirs in zip(again.named_parameters(), kept.parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None), name
+        if ours.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("encoder, settings", [("unet3d", None), ("swin3d", SWIN)])
+def test_the_run_s_setting_reaches_the_encoder_whose_own_wins(
+    config, text_encoder, monkeypatch, encoder, settings
+):
+    asked = []
+
+    def build(name, **chosen):
+        asked.append(chosen)
+        return build_encoder(name, **chosen)
+
+    monkeypatch.setattr("mg3d.model.build_encoder", build)
+    config = replace(config, encoder=encoder, encoder_settings=settings or config.encoder_settings)
+    build_pretraining(config, text_encoder)
+    config = replace(config, activation_checkpointing=True)
+    build_pretraining(config, text_encoder)
+    own = {**config.encoder_settings, "checkpointing": False}
+    build_pretraining(replace(config, encoder_settings=own), text_encoder)
+    assert [chosen.get("checkpointing") for chosen in asked] == [None, True, False]
+
+
+def test_a_compiled_model_keeps_its_names_and_its_numbers(repository):
+    # In a process of its own, without the checks of shapes, which the compiler cannot read; traced
+    # as in earnest (backend "eager"), without the minutes of optimising.
+    code = """
+import torch
+from mg3d.config import find_preset, replace
+from mg3d.objectives.mim import MIM
+from mg3d.training.step import build_pretraining
+compiled, torch_compile = [], torch.compile
+def quick(function, **settings):
+    compiled.append(function)
+    return torch_compile(function, **{**settings, "backend": "eager"})
+torch.compile = quick
+config = replace(find_preset("tiny"), dim=32, encoder_settings={"channels": (4, 8, 8, 8)})
+plain, fast = (build_pretraining(replace(config, compile=c)) for c in (False, True))
+assert len(compiled) == 2, compiled
+assert list(fast.state_dict()) == list(plain.state_dict())
+volume = torch.rand(2, 1, 48, 32, 48)
+for ours, theirs in zip(fast.model.encoder(volume), plain.model.encoder(volume), strict=True):
+    torch.testing.assert_close(ours, theirs)
+tokens = torch.randn(2, 32, 3, 2, 3)
+torch.testing.assert_close(fast.find(MIM).decode(tokens), plain.find(MIM).decode(tokens))
+counted = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+assert counted == 2, counted
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
