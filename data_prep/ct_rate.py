@@ -11,40 +11,32 @@ correction note; traps: README.md.
 
 import argparse
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data_prep.command import add_arguments, add_sharding, run, settings_from, settings_of
-from data_prep.tables import Row, TableError, read_label, read_number, read_numbers, read_table
+from data_prep.ct_rate_tables import (
+    EXTENSION,
+    NAME,
+    SplitTables,
+    read_split_tables,
+    rescale_and_spacing,
+    scan_facts,
+    text_of,
+    why_not,
+)
+from data_prep.splits import hold_out
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
 from mg3d.data.shards import Shard
-from mg3d.text.report import clean_text
 
-NAME = re.compile(r"(train|valid)_([1-9][0-9]*)_([a-z]+)_([1-9][0-9]*)")
-EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 SPLIT = {"train": "train", "valid": "val"}
-WORDS = {"train": ("train",), "valid": ("validation", "valid")}  # tables mix the two
 RELEASE_FOLDERS = {"corrected": "{}_fixed", "first": "{}"}  # preferred first
-SPACING_MM = (0.1, 20.0)  # plausible in a CT
-NAMED = 20  # reports without a volume that dataset.json names
-
-REPORT_COLUMNS = ("VolumeName", "Findings_EN", "Impressions_EN")
-LABEL_COLUMNS = ("VolumeName", *CT_RATE_FINDINGS)
-METADATA_COLUMNS = ("VolumeName", "RescaleSlope", "RescaleIntercept", "XYSpacing", "ZSpacing")
-
-
-@dataclass
-class _Tables:
-    """What stands about the volumes of one split, by volume id."""
-
-    reports: dict[str, Row] = field(default_factory=dict)
-    labels: dict[str, dict[str, int | None]] = field(default_factory=dict)
-    metadata: dict[str, Row] = field(default_factory=dict)
-    no_chest: frozenset[str] = frozenset()
-    unusable: dict[str, str] = field(default_factory=dict)  # volume id -> why
+NAMED = 20  # volumes of a kind that dataset.json names
+HELD_OUT = re.compile(r"train-val:(0?\.[0-9]+)(?::([0-9]+))?")
 
 
 def prepare_ct_rate(
@@ -54,6 +46,7 @@ def prepare_ct_rate(
     preset: str = "tiny",
     settings: PrepareSettings | None = None,
     release: str = "auto",
+    split: str = "official",
     max_reconstructions: int | None = None,
     shard: Shard | None = None,
     force: bool = False,
@@ -72,6 +65,8 @@ def prepare_ct_rate(
         settings: the prepared form, instead of the preset's.
         release: "auto" (the corrected release of each volume, else the first), "corrected" or
             "first" (that one only).
+        split: "official" (train, and valid as val), or "train-val:FRACTION[:SEED]", such as
+            "train-val:0.05:0": that share of the training patients is val, and valid is test.
         max_reconstructions: of each scan, those with the lowest numbers; None: all.
         shard: only this part of the patients; None: all.
         force: go on although the disk seems too small.
@@ -88,17 +83,22 @@ def prepare_ct_rate(
         raise ValueError(f"release is auto, corrected or first; got '{release}'")
     if max_reconstructions is not None and max_reconstructions < 1:
         raise ValueError(f"max_reconstructions is 1 or more, or None; got {max_reconstructions}")
+    chosen = parse_split(split)
     root = _find_root(Path(source))
     refused: list[Refusal] = []
     found = _find_volumes(root, release, refused)
     tables = {
-        word: _read_tables(root, word, refused)
+        word: read_split_tables(root, word, refused)
         for word in SPLIT
         if any(name.startswith(f"{word}_") for name in found)
     }
-    without = sorted({v for t in tables.values() for v in t.reports} - set(found))
     records = list(_records(root, found, tables, refused))
     records = _keep_reconstructions(root, records, max_reconstructions, refused)
+    if chosen is not None:
+        records = _hold_out(records, *chosen)
+    scans, strange = _scan_table(records, tables)
+    reported = {volume_id for table in tables.values() for volume_id in table.reports}
+    unlabelled = [record.volume_id for record in records if not record.labels]
     return prepare(
         records,
         output,
@@ -109,8 +109,13 @@ def prepare_ct_rate(
         labels=CT_RATE_FINDINGS,
         mask_kind="bits",
         mask_names=CT_RATE_FINDINGS,
+        tables={"scans.csv": scans} if scans else {},
         facts={
-            "reports_without_volume": {"count": len(without), "first": without[:NAMED]},
+            "split": split,
+            "reports_without_volume": _named(sorted(reported - set(found))),
+            "volumes_without_labels": _named(unlabelled),
+            "repeated_rows": sum(table.repeated for table in tables.values()),
+            "metadata_not_understood": strange,
             **(facts or {}),
         },
         shard=shard,
@@ -120,29 +125,21 @@ def prepare_ct_rate(
     )
 
 
-def parse_spacing(xy: str, z: str) -> tuple[float, float, float]:
-    """Spacing of a stored array's axes (x, y, slices) from the XYSpacing and ZSpacing fields.
-
-    Args:
-        xy: such as "[0.7, 0.7]": between rows, then between columns (as in DICOM); or one number.
-        z: such as "1.5".
+def parse_split(text: str) -> tuple[float, int] | None:
+    """Share of the training patients that are held out, and seed; None for the official split.
 
     Raises:
-        ValueError: if a number is missing or no plausible spacing in mm.
+        ValueError: if the text is no split.
     """
-    numbers = read_numbers(xy)
-    if len(numbers) not in (1, 2) or len(read_numbers(z)) != 1:
+    if text == "official":
+        return None
+    match = HELD_OUT.fullmatch(text)
+    if not match:
         raise ValueError(
-            f"XYSpacing '{xy}' and ZSpacing '{z}', expected two numbers in mm, such as "
-            "[0.7, 0.7], and one; correct the row"
+            "split is official or train-val:FRACTION[:SEED], such as train-val:0.05:0; "
+            f"got '{text}'"
         )
-    spacing = (numbers[-1], numbers[0], read_numbers(z)[0])
-    if not all(SPACING_MM[0] <= value <= SPACING_MM[1] for value in spacing):
-        raise ValueError(
-            f"XYSpacing '{xy}' and ZSpacing '{z}' are no plausible spacing, expected "
-            f"{SPACING_MM[0]} to {SPACING_MM[1]} mm; correct the row"
-        )
-    return spacing
+    return float(match[1]), int(match[2] or 0)
 
 
 def _find_root(source: Path) -> Path:
@@ -180,83 +177,20 @@ def _find_volumes(root: Path, release: str, refused: list[Refusal]) -> dict[str,
 
 
 def _volume_files(folder: Path) -> list[Path]:
-    """NIfTI files in a folder and below, in an order that does not depend on the file system."""
-    files = (path for path in folder.rglob("*") if EXTENSION.search(path.name))
-    return sorted(p for p in files if not p.name.startswith(".") and p.is_file())
-
-
-def _find_table(root: Path, folder: str, pattern: str, word: str) -> Path:
-    """The table of a split, whichever of the two words its name uses."""
-    paths = [root / folder / pattern.format(name) for name in WORDS[word]]
-    return next((path for path in paths if path.is_file()), paths[0])
-
-
-def _read_tables(root: Path, word: str, refused: list[Refusal]) -> _Tables:
-    tables = _Tables()
-    path = _find_table(root, "radiology_text_reports", "{}_reports.csv", word)
-    tables.reports = _by_volume(root, path, REPORT_COLUMNS, tables.unusable, refused)
-    path = _find_table(root, "multi_abnormality_labels", "{}_predicted_labels.csv", word)
-    if path.is_file():
-        rows = _by_volume(root, path, LABEL_COLUMNS, tables.unusable, refused)
-        tables.labels = _read_labels(path, rows)
-    path = _find_table(root, "metadata", "{}_metadata.csv", word)
-    if path.is_file():
-        tables.metadata = _by_volume(root, path, METADATA_COLUMNS, tables.unusable, refused)
-    path = _find_table(root, "metadata", "no_chest_{}.txt", word)
-    if path.is_file():
-        lines = path.read_text("utf-8-sig").split()
-        tables.no_chest = frozenset(EXTENSION.sub("", Path(line).name) for line in lines)
-    return tables
-
-
-def _by_volume(
-    root: Path,
-    path: Path,
-    columns: tuple[str, ...],
-    unusable: dict[str, str],
-    refused: list[Refusal],
-) -> dict[str, Row]:
-    """Rows by volume id. Equal rows count once; a volume with two different rows is unusable."""
-    rows: dict[str, Row] = {}
-    for row in read_table(path, columns):
-        name = row["VolumeName"].strip()
-        volume_id = EXTENSION.sub("", name)
-        file = path.relative_to(root).as_posix()
-        if not NAME.fullmatch(volume_id):
-            reason = f"VolumeName '{name}', expected a name like train_1_a_1.nii.gz"
-            refused.append(Refusal(f"{file}:{row.line}", reason))
-        elif volume_id in rows and rows[volume_id].values != row.values:
-            first = rows[volume_id].line
-            unusable[volume_id] = (
-                f"two different rows in {file}, lines {first} and {row.line}; keep the right one"
-            )
-        else:
-            rows.setdefault(volume_id, row)
-    return rows
-
-
-def _read_labels(path: Path, rows: dict[str, Row]) -> dict[str, dict[str, int | None]]:
-    labels, wrong = {}, []
-    for volume_id, row in rows.items():
-        values = {}
-        for name in CT_RATE_FINDINGS:
-            try:
-                values[name] = read_label(row[name])
-            except ValueError:
-                wrong.append(f"line {row.line}, column {name}: '{row[name]}'")
-        labels[volume_id] = values
-    if wrong:
-        raise TableError(
-            f"{path}: {len(wrong)} labels are neither 0 nor 1, first {'; '.join(wrong[:3])}; "
-            "correct them, or leave the field empty for unknown"
-        )
-    return labels
+    """NIfTI files, and folders of DICOM slices, below a folder, in the order of their names."""
+    found = [
+        path
+        for path in folder.rglob("*")
+        if (EXTENSION.search(path.name) and path.is_file())
+        or (NAME.fullmatch(path.name) and path.is_dir())
+    ]
+    return sorted(path for path in found if not path.name.startswith("."))
 
 
 def _records(
     root: Path,
     found: Mapping[str, tuple[Path, str]],
-    tables: Mapping[str, _Tables],
+    tables: Mapping[str, SplitTables],
     refused: list[Refusal],
 ) -> Iterator[ScanRecord]:
     """One record per volume that can be taken, in the order of split, patient, scan, number."""
@@ -265,17 +199,20 @@ def _records(
         file = path.relative_to(root).as_posix()
         word, patient, scan, number = _parts(volume_id)
         table = tables[word]
-        reason, by_rule = _why_not(volume_id, table)
+        reason, by_rule = why_not(volume_id, table)
         if reason:
             refused.append(Refusal(file, reason, by_rule))
             continue
         report = table.reports[volume_id]
+        if path.is_dir():  # DICOM brings its own slope, intercept and geometry
+            release = "unknown"
+        row = table.metadata.get(volume_id) if path.is_file() else None
         try:
-            rescale, spacing = _read_metadata(table.metadata.get(volume_id), release)
+            rescale, spacing = rescale_and_spacing(row, release)
         except ValueError as error:
             refused.append(Refusal(file, f"metadata, {error}"))
             continue
-        masks = root / "masks" / path.name
+        masks = root / "masks" / f"{volume_id}.nii.gz"
         yield ScanRecord(
             volume_id=volume_id,
             patient_id=f"{word}_{patient}",
@@ -283,48 +220,14 @@ def _records(
             reconstruction=number,
             split=SPLIT[word],
             volume=path,
-            findings=_text(report["Findings_EN"]),
-            impression=_text(report["Impressions_EN"]),
+            findings=text_of(report["Findings_EN"]),
+            impression=text_of(report["Impressions_EN"]),
             labels=table.labels.get(volume_id, {}),
             masks=masks if masks.is_file() else None,
             release=release,
             metadata_rescale=rescale,
             metadata_spacing_mm=spacing,
         )
-
-
-def _why_not(volume_id: str, table: _Tables) -> tuple[str, bool]:
-    """Why a volume is not taken, "" if it is; and whether by rule."""
-    if volume_id in table.no_chest:
-        return "no chest CT, by the data set's no_chest list", True
-    if volume_id in table.unusable:
-        return table.unusable[volume_id], False
-    if volume_id not in table.reports:
-        return "no report: no row with its name in the report table", False
-    report = table.reports[volume_id]
-    if not _text(report["Findings_EN"]) and not _text(report["Impressions_EN"]):
-        return "no report text: findings and impression are empty or 'Not given.'", False
-    return "", False
-
-
-def _read_metadata(
-    row: Row | None, release: str
-) -> tuple[tuple[float, float] | None, tuple[float, float, float] | None]:
-    """Rescale and, for the first release, whose headers are not right, spacing."""
-    if row is None:
-        return None, None
-    try:
-        slope = read_number(row["RescaleSlope"])
-        intercept = read_number(row["RescaleIntercept"])
-        spacing = parse_spacing(row["XYSpacing"], row["ZSpacing"]) if release == "first" else None
-    except ValueError as error:
-        raise ValueError(f"line {row.line}: {error}") from error
-    return None if slope is None or intercept is None else (slope, intercept), spacing
-
-
-def _text(text: str) -> str:
-    """The text as it stands, or "" where it only says that there is none."""
-    return text if clean_text(text) else ""
 
 
 def _keep_reconstructions(
@@ -343,6 +246,37 @@ def _keep_reconstructions(
             reason = f"more than {most} reconstruction(s) of scan {record.scan_id}"
             refused.append(Refusal(file, reason, by_rule=True))
     return kept
+
+
+def _hold_out(records: list[ScanRecord], fraction: float, seed: int) -> list[ScanRecord]:
+    """Some training patients become val; what the data set holds out itself becomes test."""
+    training = {record.patient_id for record in records if record.split == "train"}
+    held_out = hold_out(training, fraction, seed)
+    return [
+        replace(record, split="val" if record.patient_id in held_out else record.split)
+        if record.split == "train"
+        else replace(record, split="test")
+        for record in records
+    ]
+
+
+def _scan_table(
+    records: list[ScanRecord], tables: Mapping[str, SplitTables]
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """What the metadata say about every volume taken, and how often a field was not understood."""
+    rows, strange = [], Counter[str]()
+    if not any(table.metadata for table in tables.values()):
+        return [], {}
+    for record in records:
+        word = _parts(record.volume_id)[0]
+        facts, odd = scan_facts(tables[word].metadata.get(record.volume_id))
+        rows.append({"volume_id": record.volume_id, "scan_id": record.scan_id, **facts})
+        strange.update(odd)
+    return rows, dict(sorted(strange.items()))
+
+
+def _named(volume_ids: list[str]) -> dict[str, Any]:
+    return {"count": len(volume_ids), "first": volume_ids[:NAMED]}
 
 
 def _parts(volume_id: str) -> tuple[str, int, str, int]:
@@ -376,8 +310,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="how many of each scan, those with the lowest numbers",
     )  # fmt: skip
     parser.add_argument(
-        "--splits", default="official", choices=("official",),
-        help="official: train, and valid as val",
+        "--split", default="official", metavar="official|train-val:FRACTION[:SEED]",
+        help="official: train, and valid as val; train-val:0.05:0: that share of the training "
+        "patients is val, and valid is test",
     )  # fmt: skip
     add_arguments(parser)
     add_sharding(parser)
@@ -391,6 +326,7 @@ def main(arguments: list[str] | None = None) -> int:
             asked.output,
             settings=settings_from(asked),
             release=asked.release,
+            split=asked.split,
             max_reconstructions=None if most == "all" else int(most),
             shard=asked.shard,
             force=asked.force,

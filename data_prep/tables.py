@@ -95,6 +95,18 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     return [Row(line, dict(zip(header, fields, strict=True))) for line, fields in rows]
 
 
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a text file that are not blank, each with its number.
+
+    Raises:
+        TableError: if it is not UTF-8.
+    """
+    if not path.stat().st_size:
+        return []
+    lines = enumerate(_decode(path).splitlines(), start=1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file in UTF-8, with or without BOM.
 

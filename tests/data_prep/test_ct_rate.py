@@ -5,61 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+from ct_rate_tree import METADATA, Tree, chest
+from dicom_series import series, write_series
 
 from data_prep.ct_rate import main, prepare_ct_rate
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.manifest import read_manifest, read_voxels
-from mg3d.data.volume import write_nifti
-
-AFFINE = np.diag([-2.0, -2.0, 2.0, 1.0])
-REPORT = "VolumeName,ClinicalInformation_EN,Technique_EN,Findings_EN,Impressions_EN"
-METADATA = "VolumeName,RescaleSlope,RescaleIntercept,XYSpacing,ZSpacing"
-
-
-def chest(seed):
-    rng = np.random.default_rng(seed)
-    hu = np.full((24, 22, 20), -1000) + rng.integers(-20, 20, (24, 22, 20))
-    hu[4:20, 4:18] = 40 + rng.integers(-20, 20, (16, 14, 20))
-    return hu.astype(np.int16)
-
-
-class Tree:
-    """CT-RATE's layout, one volume and one line at a time."""
-
-    def __init__(self, root):
-        self.root = root
-        self.lines = {}
-
-    def volume(self, name, *, folder=None, offset=0, seed=0):
-        word, patient, scan, _ = name.split("_")
-        place = self.root / (folder or f"{word}_fixed") / f"{word}_{patient}"
-        path = place / f"{word}_{patient}_{scan}" / f"{name}.nii.gz"
-        dtype = np.uint16 if offset else np.int16
-        write_nifti(path, (chest(seed) + offset).astype(dtype), AFFINE)
-        return path
-
-    def line(self, table, header, line):
-        self.lines.setdefault(table, [header]).append(line)
-        path = self.root / table
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(self.lines[table]) + "\n", encoding="utf-8")
-
-    def report(self, name, findings="Heart is normal.", impression="Not given.", table="train"):
-        text = f'{name},Not given.,Not given.,"{findings}","{impression}"'
-        self.line(f"radiology_text_reports/{table}_reports.csv", REPORT, text)
-
-    def labels(self, name, values, word="train"):
-        path = f"multi_abnormality_labels/{word}_predicted_labels.csv"
-        self.line(path, ",".join(("VolumeName", *CT_RATE_FINDINGS)), f"{name},{values}")
-
-    def metadata(self, name, intercept, xy="[2.0, 2.0]", z="2", table="train"):
-        text = f'{name},1,{intercept},"{xy}",{z}'
-        self.line(f"metadata/{table}_metadata.csv", METADATA, text)
-
-    def full(self, name, **how):
-        self.volume(name, **how)
-        table = "train" if name.startswith("train") else "validation"
-        self.report(f"{name}.nii.gz", table=table)
 
 
 @pytest.fixture
@@ -225,6 +176,89 @@ def test_as_many_reconstructions_as_asked_for(tree, tmp_path):
     assert ids(done.folder) == ["train_1_a_2", "train_1_b_3", "train_2_a_1"]
     assert "more than 1 reconstruction(s)" in refused(done.folder)["train_1_a_10.nii.gz"]
     assert done.exit_status == 0
+
+
+def test_validation_patients_are_held_out_of_train_and_the_official_ones_become_test(
+    tree, tmp_path
+):
+    for number in range(1, 31):
+        tree.full(f"train_{number}_a_1")
+        tree.full(f"train_{number}_b_1")
+    tree.full("valid_1_a_1")
+    done = prepared(tree, tmp_path, split="train-val:0.2:3")
+    manifest = read_manifest(done.folder)
+    split_of = manifest.rows.groupby("patient_id")["split"].agg(set)
+    assert all(len(splits) == 1 for splits in split_of)
+    held_out = set(split_of.index[split_of == {"val"}])
+    assert 2 <= len(held_out) <= 12
+    assert split_of["valid_1"] == {"test"}
+    assert manifest.facts["split"] == "train-val:0.2:3"
+    some = Tree(tmp_path / "some")
+    for number in range(1, 11):
+        some.full(f"train_{number}_a_1")
+    rows = read_manifest(prepared(some, tmp_path / "some", split="train-val:0.2:3").folder).rows
+    first = {f"train_{number}" for number in range(1, 11)}
+    assert set(rows["patient_id"][rows["split"] == "val"]) == held_out & first
+
+
+@pytest.mark.parametrize("split", ["random", "train-val", "train-val:1", "train-val:0.1:x", ""])
+def test_a_split_that_is_none_is_refused(split, tree, tmp_path):
+    tree.full("train_1_a_1")
+    with pytest.raises(ValueError, match=r"official or train-val:FRACTION\[:SEED\]"):
+        prepared(tree, tmp_path, split=split)
+
+
+def test_what_the_metadata_say_of_a_scan_is_kept_beside_the_manifest(tree, tmp_path):
+    header = METADATA + ",PatientSex,PatientAge,ConvolutionKernel,StudyDate,NumberofSlices"
+    rows = {
+        "train_1_a_1": ('1,-1024,"[0.7, 0.8]",1.5', "F,036Y,B30f,20180326,20"),
+        "train_2_a_1": ('1,0,"[0, 0]",1.5', "M,018M,,20180326,"),
+        "train_3_a_1": ("1,0,0.7,1.5", ",36,,,"),
+    }
+    for name, (spacing, person) in rows.items():
+        tree.full(name)
+        tree.line("metadata/train_metadata.csv", header, f"{name}.nii.gz,{spacing},{person}")
+    tree.full("train_4_a_1")
+    done = prepared(tree, tmp_path)
+    with (done.folder / "scans.csv").open(newline="", encoding="utf-8") as file:
+        scans = list(csv.DictReader(file))
+    assert [scan["volume_id"] for scan in scans] == [*rows, "train_4_a_1"]
+    assert [scan["age_years"] for scan in scans] == ["36.0", "1.5", "", ""]
+    assert [scan["sex"] for scan in scans] == ["F", "M", "", ""]
+    assert [scan["x_spacing_mm"] for scan in scans] == ["0.8", "", "0.7", ""]
+    assert scans[0]["kernel"] == "B30f"
+    assert scans[0]["slices"] == "20"
+    assert not any("2018" in value for scan in scans for value in scan.values())
+    facts = read_manifest(done.folder).facts
+    assert facts["metadata_not_understood"] == {"PatientAge": 1, "XYSpacing, ZSpacing": 1}
+    assert done.exit_status == 0
+
+
+def test_a_folder_of_dicom_slices_stands_for_a_volume(tree, tmp_path):
+    folder = tree.root / "train" / "train_1" / "train_1_a" / "train_1_a_1"
+    slices = series(chest(0), step=(0, 0, 2.0), origin=(0, 0, 0), PixelSpacing=[2.0, 2.0])
+    write_series(folder, slices)
+    tree.volume("train_2_a_1", seed=0)
+    for number in (1, 2):
+        tree.report(f"train_{number}_a_1.nii.gz")
+        tree.metadata(f"train_{number}_a_1.nii.gz", -8192, "[9, 9]")
+    done = prepared(tree, tmp_path)
+    assert done.exit_status == 0, done
+    one, two = (
+        read_voxels(done.folder / f"volumes/train/train_{number}_a_1.safetensors")
+        for number in (1, 2)
+    )
+    assert (one == two).all()
+    assert len(one.unique()) > 10
+
+
+def test_lines_of_the_no_chest_list_that_name_nothing_are_listed(tree, tmp_path):
+    tree.full("train_1_a_1")
+    path = tree.root / "metadata" / "no_chest_train.txt"
+    path.parent.mkdir()
+    path.write_text("train_7_a_1.nii.gz\n\nbrain 3\n")
+    done = prepared(tree, tmp_path)
+    assert "'brain 3', expected a name like" in refused(done.folder)["no_chest_train.txt:3"]
 
 
 def test_files_that_are_not_named_like_volumes_are_refused(tree, tmp_path):

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from data_prep.ct_rate import METADATA_COLUMNS, REPORT_COLUMNS, parse_spacing
+from data_prep.ct_rate_tables import METADATA_COLUMNS, REPORT_COLUMNS, parse_spacing
 from data_prep.tables import TableError, read_label, read_numbers, read_table, show
 
 REFUSED = {

@@ -1,0 +1,251 @@
+"""CT-RATE's tables: what they say about every volume, and which of their rows cannot be used.
+
+Source: tables of the CT-RATE data set (Hamamci et al., arXiv 2403.17834); traps: README.md.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_prep.tables import (
+    Row,
+    TableError,
+    read_label,
+    read_lines,
+    read_number,
+    read_numbers,
+    read_table,
+    show,
+)
+from mg3d.data.labels import CT_RATE_FINDINGS
+from mg3d.data.records import Refusal
+from mg3d.text.report import clean_text
+
+NAME = re.compile(r"(train|valid)_([1-9][0-9]*)_([a-z]+)_([1-9][0-9]*)", re.ASCII)
+EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+WORDS = {"train": ("train",), "valid": ("validation", "valid")}  # tables mix the two
+SPACING_MM = (0.1, 20.0)  # plausible in a CT
+AGE = re.compile(r"([0-9]{1,3})([YMWD])")
+PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
+
+REPORT_COLUMNS = ("VolumeName", "Findings_EN", "Impressions_EN")
+LABEL_COLUMNS = ("VolumeName", *CT_RATE_FINDINGS)
+METADATA_COLUMNS = ("VolumeName", "RescaleSlope", "RescaleIntercept", "XYSpacing", "ZSpacing")
+# Columns of scans.csv and where they come from; dates of examinations are left where they are.
+AS_THEY_STAND = {
+    "sex": "PatientSex",
+    "manufacturer": "Manufacturer",
+    "model": "ManufacturerModelName",
+    "series": "SeriesDescription",
+    "kernel": "ConvolutionKernel",
+    "position": "PatientPosition",
+    "rows": "Rows",
+    "columns": "Columns",
+    "slices": "NumberofSlices",
+    "rescale_slope": "RescaleSlope",
+    "rescale_intercept": "RescaleIntercept",
+}
+SPACING_COLUMNS = ("x_spacing_mm", "y_spacing_mm", "slice_spacing_mm")
+
+
+@dataclass
+class SplitTables:
+    """What stands about the volumes of one split, by volume id.
+
+    Attributes:
+        reports: rows of the report table.
+        labels: 0, 1 or None (unknown) by finding.
+        metadata: rows of the metadata table.
+        no_chest: volumes on the data set's list of those that show something else.
+        unusable: volume id -> why no row of its can be trusted.
+        repeated: number of rows that say the same as one before, and are counted once.
+    """
+
+    reports: dict[str, Row] = field(default_factory=dict)
+    labels: dict[str, dict[str, int | None]] = field(default_factory=dict)
+    metadata: dict[str, Row] = field(default_factory=dict)
+    no_chest: frozenset[str] = frozenset()
+    unusable: dict[str, str] = field(default_factory=dict)
+    repeated: int = 0
+
+
+def read_split_tables(root: Path, word: str, refused: list[Refusal]) -> SplitTables:
+    """Read all tables of one split; only that of the reports has to be there.
+
+    Args:
+        root: folder of the data set.
+        word: "train" or "valid".
+        refused: gets the rows that name no volume.
+
+    Raises:
+        FileNotFoundError: if there is no report table.
+        TableError: if a table is damaged, or a label is neither 0 nor 1 nor empty.
+    """
+    tables = SplitTables()
+    path = _find_table(root, "radiology_text_reports", "{}_reports.csv", word)
+    tables.reports = _by_volume(root, path, REPORT_COLUMNS, tables, refused)
+    path = _find_table(root, "multi_abnormality_labels", "{}_predicted_labels.csv", word)
+    if path.is_file():
+        rows = _by_volume(root, path, LABEL_COLUMNS, tables, refused)
+        tables.labels = _read_labels(path, rows)
+    path = _find_table(root, "metadata", "{}_metadata.csv", word)
+    if path.is_file():
+        tables.metadata = _by_volume(root, path, METADATA_COLUMNS, tables, refused)
+    path = _find_table(root, "metadata", "no_chest_{}.txt", word)
+    if path.is_file():
+        tables.no_chest = frozenset(_names_in(root, path, refused))
+    return tables
+
+
+def why_not(volume_id: str, tables: SplitTables) -> tuple[str, bool]:
+    """Why a volume is not taken, "" if it is; and whether by rule."""
+    if volume_id in tables.no_chest:
+        return "no chest CT, by the data set's no_chest list", True
+    if volume_id in tables.unusable:
+        return tables.unusable[volume_id], False
+    if volume_id not in tables.reports:
+        return "no report: no row with its name in the report table", False
+    report = tables.reports[volume_id]
+    if not text_of(report["Findings_EN"]) and not text_of(report["Impressions_EN"]):
+        return "no report text: findings and impression are empty or 'Not given.'", False
+    return "", False
+
+
+def text_of(text: str) -> str:
+    """The text as it stands, or "" where it only says that there is none."""
+    return text if clean_text(text) else ""
+
+
+def rescale_and_spacing(
+    row: Row | None, release: str
+) -> tuple[tuple[float, float] | None, tuple[float, float, float] | None]:
+    """Rescale of a metadata row and, for the first release, whose headers are not right, spacing.
+
+    Raises:
+        ValueError: if a number is none, or the first release lacks one that it needs.
+    """
+    if row is None:
+        return None, None
+    try:
+        slope = read_number(row["RescaleSlope"])
+        intercept = read_number(row["RescaleIntercept"])
+        if release != "first":  # it holds HU, and its headers are right
+            return None if slope is None or intercept is None else (slope, intercept), None
+        if not slope or intercept is None:
+            raise ValueError(
+                f"RescaleSlope '{row['RescaleSlope']}' and RescaleIntercept "
+                f"'{row['RescaleIntercept']}', expected two numbers, the first not 0: without them "
+                "the first release's stored values are no HU; correct the row"
+            )
+        return (slope, intercept), parse_spacing(row["XYSpacing"], row["ZSpacing"])
+    except ValueError as error:
+        raise ValueError(f"line {row.line}: {error}") from error
+
+
+def scan_facts(row: Row | None) -> tuple[dict[str, Any], list[str]]:
+    """A row of scans.csv, "" for what is unknown; and the columns that were not understood."""
+    values = row.values if row else {}
+    facts: dict[str, Any] = {name: values.get(column, "") for name, column in AS_THEY_STAND.items()}
+    strange = []
+    facts["age_years"] = ""
+    age = values.get("PatientAge", "").strip()
+    if age:
+        match = AGE.fullmatch(age)
+        facts["age_years"] = round(int(match[1]) / PER_YEAR[match[2]], 2) if match else ""
+        strange += [] if match else ["PatientAge"]
+    spacing: tuple[Any, ...] = ("", "", "")
+    if values:
+        try:
+            spacing = parse_spacing(values["XYSpacing"], values["ZSpacing"])
+        except ValueError:
+            strange.append("XYSpacing, ZSpacing")
+    return {**facts, **dict(zip(SPACING_COLUMNS, spacing, strict=True))}, strange
+
+
+def parse_spacing(xy: str, z: str) -> tuple[float, float, float]:
+    """Spacing of a stored array's axes (x, y, slices) from the XYSpacing and ZSpacing fields.
+
+    Args:
+        xy: such as "[0.7, 0.7]": between rows, then between columns (as in DICOM); or one number.
+        z: such as "1.5".
+
+    Raises:
+        ValueError: if a number is missing or no plausible spacing in mm.
+    """
+    numbers = read_numbers(xy)
+    if len(numbers) not in (1, 2) or len(read_numbers(z)) != 1:
+        raise ValueError(
+            f"XYSpacing '{xy}' and ZSpacing '{z}', expected two numbers in mm, such as "
+            "[0.7, 0.7], and one; correct the row"
+        )
+    spacing = (numbers[-1], numbers[0], read_numbers(z)[0])
+    if not all(SPACING_MM[0] <= value <= SPACING_MM[1] for value in spacing):
+        raise ValueError(
+            f"XYSpacing '{xy}' and ZSpacing '{z}' are no plausible spacing, expected "
+            f"{SPACING_MM[0]} to {SPACING_MM[1]} mm; correct the row"
+        )
+    return spacing
+
+
+def _find_table(root: Path, folder: str, pattern: str, word: str) -> Path:
+    """The table of a split, whichever of the two words its name uses."""
+    paths = [root / folder / pattern.format(name) for name in WORDS[word]]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def _by_volume(
+    root: Path,
+    path: Path,
+    columns: tuple[str, ...],
+    tables: SplitTables,
+    refused: list[Refusal],
+) -> dict[str, Row]:
+    """Rows by volume id. Equal rows count once; a volume with two different rows is unusable."""
+    rows: dict[str, Row] = {}
+    for row in read_table(path, columns):
+        name = row["VolumeName"].strip()
+        volume_id = EXTENSION.sub("", name)
+        file = path.relative_to(root).as_posix()
+        if not NAME.fullmatch(volume_id):
+            reason = f"VolumeName {show(name)}, expected a name like train_1_a_1.nii.gz"
+            refused.append(Refusal(f"{file}:{row.line}", reason))
+        elif volume_id in rows and rows[volume_id].values != row.values:
+            first = rows[volume_id].line
+            tables.unusable[volume_id] = (
+                f"two different rows in {file}, lines {first} and {row.line}; keep the right one"
+            )
+        else:
+            tables.repeated += volume_id in rows
+            rows.setdefault(volume_id, row)
+    return rows
+
+
+def _read_labels(path: Path, rows: dict[str, Row]) -> dict[str, dict[str, int | None]]:
+    labels, wrong = {}, []
+    for volume_id, row in rows.items():
+        values = {}
+        for name in CT_RATE_FINDINGS:
+            try:
+                values[name] = read_label(row[name])
+            except ValueError:
+                wrong.append(f"line {row.line}, column {name}: {show(row[name])}")
+        labels[volume_id] = values
+    if wrong:
+        raise TableError(
+            f"{path}: {len(wrong)} labels are neither 0 nor 1, first {'; '.join(wrong[:3])}; "
+            "correct them, or leave the field empty for unknown"
+        )
+    return labels
+
+
+def _names_in(root: Path, path: Path, refused: list[Refusal]) -> Iterator[str]:
+    """Volume ids of a list; with or without folder and extension."""
+    for line, text in read_lines(path):
+        volume_id = EXTENSION.sub("", text.replace("\\", "/").rsplit("/", 1)[-1])
+        if NAME.fullmatch(volume_id):
+            yield volume_id
+        else:
+            reason = f"{show(text)}, expected a name like train_1_a_1.nii.gz; no volume is left out"
+            refused.append(Refusal(f"{path.relative_to(root).as_posix()}:{line}", reason))
