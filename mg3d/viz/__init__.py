@@ -3,7 +3,10 @@
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["curves", "matrices", "overlay", "report", "slices", "widgets"]
+__all__ = [
+    *("curves", "hounsfield", "matrices", "overlay", "proportions", "report", "slices"),
+    *("thresholds", "widgets"),
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,10 +1,10 @@
-"""Reports as a notebook shows them: sentences marked by finding, hidden words with the guesses."""
+"""Reports as a notebook shows them: sentences marked, cut into pieces and tokens, words hidden."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from mg3d.viz.style import CYCLE, GREEN, ORANGE, QUIET
+from mg3d.viz.style import CYCLE, FAINT, GREEN, INK, ORANGE, QUIET
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -55,6 +55,67 @@ def show_hidden_words(
         f"{' '.join(parts)}<br><small style='color:{QUIET}'>{right} of {len(guesses)} right</small>"
     )
     return _page(title, text)
+
+
+def show_pieces(rows: Mapping[str, Sequence[str]], *, title: str = "") -> "HTML":
+    """One row a way of cutting a text, every piece in a box, with the number of pieces.
+
+    Args:
+        rows: label -> the pieces, in order.
+        title: above the rows.
+    """
+    lines = []
+    for label, pieces in rows.items():
+        boxes = " ".join(_box(escape(piece), CYCLE[i % 2]) for i, piece in enumerate(pieces))
+        boxes = boxes or f"<i style='color:{QUIET}'>nothing</i>"
+        head = f"<b>{escape(label)}</b>&nbsp;<small style='color:{QUIET}'>{len(pieces)}</small>"
+        lines.append(f"<div style='margin:0.15em 0'>{head}<br>{boxes}</div>")
+    return _page(title, "".join(lines))
+
+
+def show_tokens(
+    tokens: Sequence[str],
+    sentence: Sequence[int],
+    word: Sequence[int],
+    hidden: Sequence[bool] | None = None,
+    *,
+    title: str = "",
+) -> "HTML":
+    """The tokens of a report: one line a sentence, one box a whole word, its tokens parted by dots.
+
+    Args:
+        tokens: as text, in order.
+        sentence: sentence of each, -1 for none (special tokens, left out).
+        word: whole word of each, -1 for none.
+        hidden: True where a token is hidden from the model; marked.
+        title: above the report.
+    """
+    hidden = hidden if hidden is not None else [False] * len(tokens)
+    if not len(tokens) == len(sentence) == len(word) == len(hidden):
+        raise ValueError(
+            "tokens, sentence, word and hidden have one entry a token, but there are "
+            f"{len(tokens)}, {len(sentence)}, {len(word)} and {len(hidden)}"
+        )
+    lines: dict[int, dict[int, list[str]]] = {}
+    for token, line, place, gone in zip(tokens, sentence, word, hidden, strict=True):
+        if line >= 0:
+            text = escape(token.removeprefix("##"))
+            if gone:
+                text = f"<span style='background:{INK};color:white'>{text}</span>"
+            lines.setdefault(int(line), {}).setdefault(int(place), []).append(text)
+    body = []
+    for line, words in lines.items():
+        boxes = (
+            _box("·".join(pieces), ORANGE if len(pieces) > 1 else FAINT)
+            for pieces in words.values()
+        )
+        body.append(f"<small style='color:{QUIET}'>{line}</small> {' '.join(boxes)}<br>")
+    return _page(title, "".join(body))
+
+
+def _box(html: str, color: str) -> str:
+    style = f"border:1px solid {color};border-radius:3px;padding:0 0.25em;background:{color}1f"
+    return f"<span style='{style};white-space:pre-wrap'>{html}</span>"
 
 
 def _mark(text: str, name: str, color: str) -> str:
