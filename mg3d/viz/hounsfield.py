@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Num
 from matplotlib.figure import Figure
 
-from mg3d.data.histogram import LANDMARKS_HU
 from mg3d.viz.planes import cut, extent_of, find_plane, hang, mark_sides
 from mg3d.viz.slices import small_print
 from mg3d.viz.style import (
@@ -25,7 +24,14 @@ from mg3d.viz.style import (
     to_numpy,
 )
 
-TISSUE_COLORS = {"air": SKY, "lung": BLUE, "fat": AMBER, "soft tissue": PINK, "bone": GREEN}
+# tissue -> range in HU, as `data.histogram` looks for it, and colour
+TISSUES_HU: dict[str, tuple[float, float, str]] = {
+    "air": (-1050.0, -950.0, SKY),
+    "lung": (-950.0, -500.0, BLUE),
+    "fat": (-150.0, -50.0, AMBER),
+    "soft tissue": (0.0, 100.0, PINK),
+    "bone": (200.0, 1500.0, GREEN),
+}
 BINS = 260
 
 
@@ -56,8 +62,7 @@ def show_hu_histograms(
         numbers = to_numpy(array).ravel()
         share = np.histogram(numbers, edges)[0] / numbers.size
         axes.bar(middles, share, edges[1] - edges[0], color=FAINT)
-        for tissue, (start, end) in LANDMARKS_HU.items():
-            color = TISSUE_COLORS[tissue]
+        for start, end, color in TISSUES_HU.values():
             axes.axvspan(max(start, low), min(end, high), color=color, alpha=0.14, linewidth=0)
             inside = (middles >= start) & (middles < end)
             axes.bar(middles[inside], share[inside], edges[1] - edges[0], color=color)
@@ -73,7 +78,7 @@ def show_hu_histograms(
     rows[-1, 0].set_xlabel("value, taken as HU")
     handles = [
         plt.Rectangle((0, 0), 1, 1, color=color, label=name)
-        for name, color in TISSUE_COLORS.items()
+        for name, (_, _, color) in TISSUES_HU.items()
     ]
     fig.legend(handles=handles, loc="outside lower right", ncols=len(handles))
     if title:

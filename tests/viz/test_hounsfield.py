@@ -4,7 +4,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from mg3d.data.histogram import LANDMARKS_HU
-from mg3d.viz.hounsfield import TISSUE_COLORS, show_hu_histograms, show_windows
+from mg3d.viz.hounsfield import TISSUES_HU, show_hu_histograms, show_windows
 
 SPACING = (4.0, 2.0, 1.0)
 
@@ -35,12 +35,12 @@ def test_a_histogram_colours_each_value_by_what_it_would_be_taken_for():
     found = heights_by_color(fig.axes[0])
     shares = {"air": 0.5, "lung": 0.2, "fat": 0.1, "soft tissue": 0.2, "bone": 0.0}
     for tissue, share in shares.items():
-        color = tuple(np.round(to_rgb(TISSUE_COLORS[tissue]), 3))
+        color = tuple(np.round(to_rgb(TISSUES_HU[tissue][2]), 3))
         assert found.get(color, 0) == pytest.approx(share), tissue
     words = words_of(fig)
     assert all(word in words for word in ("Look", "made up", "a scan"))
     legend = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert legend == list(TISSUE_COLORS)
+    assert legend == list(TISSUES_HU)
 
 
 def test_a_histogram_says_what_lies_outside_its_axis():
@@ -50,9 +50,9 @@ def test_a_histogram_says_what_lies_outside_its_axis():
     assert "outside the axis: 25.00%" in words_of(outside)
 
 
-def test_every_landmark_has_a_colour():
-    assert list(TISSUE_COLORS) == list(LANDMARKS_HU)
-    assert len(set(TISSUE_COLORS.values())) == len(TISSUE_COLORS)
+def test_the_figure_marks_the_ranges_that_the_data_are_proved_by():
+    assert {name: (low, high) for name, (low, high, _) in TISSUES_HU.items()} == LANDMARKS_HU
+    assert len({color for _, _, color in TISSUES_HU.values()}) == len(LANDMARKS_HU)
 
 
 def test_no_volume_is_refused():
