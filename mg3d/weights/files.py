@@ -1,0 +1,215 @@
+"""Read a file of weights without running anything in it; say what is wrong with a bad one.
+
+The format is told from the first bytes, not from the name. A `.safetensors` file holds nothing but
+tensors. A file that `torch.save` wrote is a pickle, which can hold code: it is read with
+`weights_only=True`, which refuses everything but plain data. What surrounds the weights (optimiser,
+epoch, ...) is left out, by name and with its reason.
+"""
+
+import json
+import re
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Entries that wrap the weights, the one to prefer first. A student is what was trained; a teacher
+# or a moving average follows it.
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "network"),
+    *("network_weights", "module", "weights", "student", "teacher", "ema"),
+)
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a file holds, by name."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    left_out: dict[str, str]  # what is in the file and no weight -> why it was left out
+    wrapper: str = ""  # entry (or entries, with dots) that the weights stood in
+
+
+def read_weights(path: Path) -> WeightFile:
+    """Read every tensor of a `.safetensors`, `.pt`, `.pth`, `.ckpt` or `.bin` file, on the CPU.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds no weights, is cut off, or could only be read by running its code.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file; give the file that holds the weights")
+    with path.open("rb") as file:
+        head = file.read(1024)
+    _refuse_what_is_no_weights(path, head)
+    # A safetensors header's length may begin with the byte a pickle begins with; "{" follows it.
+    safe = head[5:9] == b"\0\0\0{"
+    if not safe and head.startswith((b"PK\x03\x04", b"\x80")):
+        return _unwrap(path, _read_pickle(path, head))
+    return WeightFile(path, _read_safetensors(path, head), {})
+
+
+def _refuse_what_is_no_weights(path: Path, head: bytes) -> None:
+    """A download that went wrong is the commonest bad checkpoint."""
+    text = head.lstrip().lower()
+    if not head:
+        raise ValueError(f"{path} is empty (0 bytes), not a file of weights; download it again")
+    if head.startswith(b"version https://git-lfs"):
+        raise ValueError(
+            f"{path} is a Git LFS pointer, {path.stat().st_size} bytes that only name the weights; "
+            "run `git lfs pull` in its repository, or download the file itself"
+        )
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise ValueError(
+            f"{path} is a web page, not a file of weights: a link to a page was saved, or a login "
+            "was asked for; download the file itself"
+        )
+    if text.startswith((b"{", b"[")):
+        raise ValueError(
+            f"{path} is text (JSON), not a file of weights; give the .safetensors or .pt file"
+        )
+    if head.startswith((b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")):
+        raise ValueError(f"{path} is a compressed archive; unpack it and give the file inside")
+
+
+def _read_safetensors(path: Path, head: bytes) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} {_why_no_safetensors(path, head)}") from error
+
+
+def _why_no_safetensors(path: Path, head: bytes) -> str:
+    """The end of the message: the file's size against what its own header promises."""
+    size = path.stat().st_size
+    length = struct.unpack("<Q", head[:8])[0] if len(head) >= 8 else 0
+    if head[8:9] != b"{" or length > 100_000_000:
+        return (
+            "is neither a .safetensors file nor one that torch.save wrote; give a .safetensors, "
+            ".pt, .pth, .ckpt or .bin file"
+        )
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(8 + length)[8:])
+        promised = 8 + length + max(
+            (entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"),
+            default=0,
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError, IndexError):
+        return f"is cut off or damaged: its header cannot be read ({size:,} bytes are there)"
+    return (
+        f"is cut off or damaged: its header promises {promised:,} bytes and {size:,} are there; "
+        "download it again"
+    )
+
+
+# What reading a damaged pickle can end in, besides an UnpicklingError.
+_DAMAGE = (
+    *(RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError),
+    *(AssertionError, OverflowError, struct.error),
+)
+
+
+def _read_pickle(path: Path, head: bytes) -> Any:
+    """Plain data of a file that `torch.save` wrote; code in it is refused, not run."""
+    import pickle
+
+    if head.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile as error:
+            raise ValueError(
+                f"{path} is cut off or damaged: it starts as torch.save writes and its end is "
+                f"missing ({path.stat().st_size:,} bytes are there); download it again"
+            ) from error
+        if not any(name.endswith("data.pkl") for name in names):
+            raise ValueError(
+                f"{path} is a zip archive that torch.save did not write (first entry "
+                f"{(names or ['none'])[0]}); unpack it and give the file of weights inside"
+            )
+    try:
+        with path.open("rb") as file:  # given a name, torch would go by its ending
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, *_DAMAGE) as error:
+        if code := _code_in(path, error):
+            raise ValueError(
+                f"{path} holds more than plain tensors ({code}), and reading it would run code "
+                "from the file, which is never done; if you trust its source, read it once "
+                "yourself with torch.load(..., weights_only=False) and write the tensors alone "
+                "with safetensors.torch.save_file, then give that file"
+            ) from error
+        raise ValueError(
+            f"{path} is cut off or damaged: torch cannot read it "
+            f"({(str(error).splitlines() or [''])[0][:200]}); download it again"
+        ) from error
+
+
+def _code_in(path: Path, error: Exception) -> str:
+    """What is no plain data in a pickle that was refused; "" if that was not the reason."""
+    try:
+        with path.open("rb") as file:
+            found = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+    except _DAMAGE:  # as for the older format, which it does not read
+        found = []
+    named = re.search(r"Unsupported (?:global|class).*?GLOBAL (\S+)", str(error))
+    if not found and named:
+        found = [named[1]]
+    return ", ".join(found[:5])
+
+
+def _unwrap(path: Path, content: Any) -> WeightFile:
+    """Go down to the mapping that holds the tensors, naming all that is passed on the way."""
+    left_out: dict[str, str] = {}
+    trail: list[str] = []
+    while True:
+        if not isinstance(content, Mapping):
+            raise ValueError(
+                f"{path} holds a {type(content).__name__}, where a mapping from names to tensors "
+                "was expected; save model.state_dict()"
+            )
+        chosen = next((name for name in WRAPPERS if _wraps(content.get(name))), None)
+        for name, value in content.items():
+            if name != chosen and not (chosen is None and _is_weight(name, value)):
+                left_out[".".join([*trail, str(name)])] = _why_left_out(value, chosen)
+        if chosen is None:
+            break
+        trail.append(chosen)
+        content = content[chosen]
+    tensors = {name: value.detach() for name, value in content.items() if _is_weight(name, value)}
+    if not tensors:
+        raise ValueError(
+            f"{path} holds no tensor by name; its entries are {', '.join(map(str, content)) or '-'}"
+            f", and weights were looked for in {', '.join(WRAPPERS)}; save model.state_dict()"
+        )
+    return WeightFile(path, tensors, left_out, ".".join(trail))
+
+
+def _is_weight(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor)
+
+
+def _wraps(value: Any) -> bool:
+    """Is this a mapping with tensors by name, or one that such a mapping stands in?"""
+    if not isinstance(value, Mapping):
+        return False
+    return any(_is_weight(n, v) for n, v in value.items()) or any(
+        _wraps(value.get(name)) for name in WRAPPERS
+    )
+
+
+def _why_left_out(value: Any, chosen: str | None) -> str:
+    if isinstance(value, Tensor):
+        return f"stands beside the weights in '{chosen}'" if chosen else "has no name"
+    if chosen and _wraps(value):
+        return f"another set of weights; those in '{chosen}' were taken"
+    return f"no weights: {type(value).__name__}"
