@@ -261,18 +261,30 @@ def read_config(path: Path) -> PretrainConfig:
         FileNotFoundError: if there is no such file.
         ValueError: if it names a setting that does not exist.
     """
-    values = json.loads(path.read_text())
+    return parse_config(json.loads(path.read_text()), path)
+
+
+def parse_config(values: Mapping[str, Any], source: str | Path) -> PretrainConfig:
+    """Settings as JSON holds them, back as a `PretrainConfig`.
+
+    Args:
+        values: as `write_config` writes them.
+        source: file they were read from, for the message.
+
+    Raises:
+        ValueError: if they name a setting that does not exist.
+    """
     known = {item.name for item in fields(PretrainConfig)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(
-            f"{path} holds settings this version does not know: {', '.join(unknown)}; "
+            f"{source} holds settings this version does not know: {', '.join(unknown)}; "
             "remove them, or read the file with the version that wrote it"
         )
-    values["weights"] = LossWeights(**values.get("weights", {}))
     tuples = {"volume_shape", "spacing_mm", "crop", "hu_window"}
-    values = {
+    known_values: dict[str, Any] = {
         key: tuple(value) if key in tuples and value is not None else value
         for key, value in values.items()
     }
-    return PretrainConfig(**values)
+    known_values["weights"] = LossWeights(**values.get("weights", {}))
+    return PretrainConfig(**known_values)

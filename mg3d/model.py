@@ -11,7 +11,9 @@ volume is projected once (there, twice for the contrastive objectives).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -20,10 +22,11 @@ from torch import Tensor, nn
 from mg3d.attention.fusion import Fusion
 from mg3d.attention.informed import SentenceInformedFeatures
 from mg3d.attention.pooling import SentenceAttentionPool, TokenWeightingPooler, mean_by_index
-from mg3d.config import PretrainConfig
+from mg3d.config import PretrainConfig, parse_config
 from mg3d.data.dataset import Batch
 from mg3d.encoders import Encoder, build_encoder
 from mg3d.text.encoder import CachedTextEncoder, TextEncoder, load_text_encoder
+from mg3d.weights.hub import HubModel
 
 __all__ = ["MG3D", "Features", "build_model"]
 
@@ -47,7 +50,7 @@ class Features:
     repaired_words: Float[Tensor, "B T d"] | None  # hidden words, having seen the volume
 
 
-class MG3D(nn.Module):
+class MG3D(HubModel):
     """Encoders of both modalities and their fusion.
 
     Args:
@@ -57,7 +60,13 @@ class MG3D(nn.Module):
         dim: fusion width d.
         fusion_layers: layers of each fusion stack.
         attention: a key of `mg3d.attention.ATTENTIONS`.
+
+    Attributes:
+        config: what `build_model` built it from; saved with its weights.
     """
+
+    hub_part: ClassVar[str] = "model"
+    config: PretrainConfig | None = None
 
     def __init__(
         self,
@@ -165,6 +174,18 @@ class MG3D(nn.Module):
         sentences, _ = mean_by_index(words, batch.sentence, batch.sentence_padding.shape[1])
         return self.report_pooler(sentences, batch.sentence_padding)
 
+    def _hub_settings(self) -> dict[str, Any]:
+        if self.config is None:
+            raise ValueError(
+                "a model is saved with the settings it was built from, and this one was built by "
+                "hand; use mg3d.build_model(config)"
+            )
+        return {"settings": asdict(self.config)}
+
+    @classmethod
+    def _from_hub_settings(cls, settings: dict[str, Any], source: Path, **given: Any) -> "MG3D":
+        return build_model(parse_config(settings["settings"], source), **given)
+
     def _identity(self, batch: Batch) -> Float[Tensor, "B K e"]:
         """Frozen identity of every sentence, padded with zeros."""
         flat: Sequence[str] = [text for report in batch.sentences for text in report]
@@ -197,7 +218,7 @@ def build_model(
             f"{tuple(max(s, round(n / s) * s) for n in config.volume_shape)}"
         )
     height, width, depth = (size // encoder.stride for size in config.volume_shape)
-    return MG3D(
+    model = MG3D(
         encoder,
         text_encoder or build_text_encoder(config),
         token_grid=(height, width, depth),
@@ -205,6 +226,8 @@ def build_model(
         fusion_layers=config.fusion_layers,
         attention=config.attention,
     )
+    model.config = config
+    return model
 
 
 def build_text_encoder(config: PretrainConfig) -> CachedTextEncoder:

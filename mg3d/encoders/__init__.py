@@ -27,4 +27,6 @@ def build_encoder(name: str, **settings: Any) -> Encoder:
     """
     if name not in ENCODERS:
         raise ValueError(f"encoder is one of {', '.join(ENCODERS)}; got '{name}'")
-    return ENCODERS[name](**settings)
+    encoder = ENCODERS[name](**settings)
+    encoder.recipe = (name, settings)
+    return encoder

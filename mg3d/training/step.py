@@ -5,30 +5,39 @@ module, so that one wrapper spreads it over devices and one file saves it.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mg3d.config import PretrainConfig
+from mg3d.config import PretrainConfig, parse_config
 from mg3d.data.dataset import Batch
 from mg3d.distributed import gather_sizes
 from mg3d.model import MG3D, build_model
 from mg3d.objectives import OBJECTIVES
 from mg3d.objectives.mim import MIM
 from mg3d.text.encoder import CachedTextEncoder, TextEncoder
+from mg3d.weights.hub import HubModel
 
 Objective = TypeVar("Objective", bound=nn.Module)
 
 
-class Pretraining(nn.Module):
+class Pretraining(HubModel):
     """A model and what it is asked to do. Every objective's own value, by name, comes out.
 
     Args:
         model: encodes and fuses.
         objectives: name -> module reading Features and Batch.
+
+    Attributes:
+        config: what `build_pretraining` built it from; saved with its weights.
     """
+
+    hub_part: ClassVar[str] = "pretraining"
+    config: PretrainConfig | None = None
 
     def __init__(self, model: MG3D, objectives: Mapping[str, nn.Module]):
         super().__init__()
@@ -44,6 +53,20 @@ class Pretraining(nn.Module):
             for name, objective in self.objectives.items()
             if not (alone and name == "ssm")
         }
+
+    def _hub_settings(self) -> dict[str, Any]:
+        if self.config is None:
+            raise ValueError(
+                "a pre-training is saved with the settings it was built from, and this one was "
+                "built by hand; use build_pretraining(config)"
+            )
+        return {"settings": asdict(self.config)}
+
+    @classmethod
+    def _from_hub_settings(
+        cls, settings: dict[str, Any], source: Path, **given: Any
+    ) -> "Pretraining":
+        return build_pretraining(parse_config(settings["settings"], source), **given)
 
     def find(self, kind: type[Objective]) -> Objective | None:
         """The objective of this kind, whose heads evaluation asks too; None in a run without it."""
@@ -107,6 +130,7 @@ def build_pretraining(
                 torch.manual_seed(1_000 * (config.seed + 1) + position)
                 objectives[name] = OBJECTIVES[name](**settings[name])
     pretraining = Pretraining(model, objectives)
+    pretraining.config = config
     if config.compile:
         compile_parts(pretraining)
     return pretraining
