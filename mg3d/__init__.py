@@ -19,7 +19,9 @@ _HOME = {  # name -> the module it lives in
     "VolumeReportDataset": "mg3d.data.dataset",
     "MG3D": "mg3d.model",
     "build_model": "mg3d.model",
+    "load_pretrained": "mg3d.pretrained.load",
     "load_text_encoder": "mg3d.text.encoder",
+    "to_swin_unetr": "mg3d.pretrained.unetr",
 }
 
 

@@ -1,0 +1,1 @@
+"""Pre-trained weights from elsewhere and from here, checked before they are used."""

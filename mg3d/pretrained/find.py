@@ -1,0 +1,70 @@
+"""What a path leads to: a folder saved for the hub, a training run, or somebody else's file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mg3d.training.checkpoint import MODEL, STATE, find_checkpoint
+from mg3d.weights.hub import CONFIG, MODEL_TYPE, SUFFIXES
+
+PARTS = ("encoder", "model", "pretraining")  # each is inside the next
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A file of weights, and what lies beside it that says how to build the module."""
+
+    weights: Path
+    layout: str
+    held: str = ""  # one of PARTS; "" where names and shapes must tell
+    config: Mapping[str, Any] | None = None  # content of config.json, or a run's settings
+
+
+def find_weights(path: Path) -> Origin:
+    """What `path` leads to.
+
+    Args:
+        path: a file, or a folder: of `save_pretrained`, of a run, of its checkpoint, or with one
+            file of weights in it.
+
+    Raises:
+        FileNotFoundError: if a folder holds no weights.
+        ValueError: if a folder holds several, and nothing says which.
+    """
+    if not path.is_dir():
+        beside = path.name == MODEL and _beside(path.parent)
+        return beside or Origin(path, "")
+    run = find_checkpoint(path / "checkpoint")
+    found = _beside(path) or (_beside(run) if run else None)
+    if found:
+        return found
+    files = sorted(item for item in path.iterdir() if item.suffix in SUFFIXES)
+    named = [item for item in files if item.name in (MODEL, "pytorch_model.bin")]
+    choice = named[:1] or files
+    if not choice:
+        raise FileNotFoundError(
+            f"{path} holds no weights: neither a run's checkpoint nor a {MODEL} nor any "
+            f"{', '.join(SUFFIXES)} file; give the folder or file that does"
+        )
+    if len(choice) > 1:
+        raise ValueError(
+            f"{path} holds {len(files)} files of weights ({', '.join(f.name for f in files[:4])}"
+            f"{', ...' if len(files) > 4 else ''}); give one of them"
+        )
+    return Origin(choice[0], "")
+
+
+def _beside(folder: Path) -> Origin | None:
+    """The origin of a folder that we wrote; None if we did not."""
+    if (folder / STATE).is_file() and (folder / MODEL).is_file():
+        state = json.loads((folder / STATE).read_text())
+        layout = f"mg3d run, checkpoint of step {state['step']}"
+        return Origin(folder / MODEL, layout, "pretraining", state["config"])
+    if (folder / CONFIG).is_file() and (folder / MODEL).is_file():
+        config = json.loads((folder / CONFIG).read_text())
+        if isinstance(config, dict) and config.get("model_type") == MODEL_TYPE:
+            layout = f"mg3d {config.get('mg3d_version')}, save_pretrained"
+            return Origin(folder / MODEL, layout, config["part"], config)
+    return None

@@ -1,0 +1,197 @@
+"""Whose file is this? Told from the names and shapes in it, never from the file's name.
+
+What is looked for are the names MONAI gave the 3D Swin Transformer, which the released MG-3D
+checkpoints, MONAI's SwinUNETR and the weights built on it (Swin UNETR's self-supervised ones, VoCo,
+SuPreM) all share; they differ in what stands in front. A file cannot say which patch merging it was
+trained with, so the layout decides and the report says why:
+
+- MG-3D and everything trained before MONAI repaired the merging (pull request 8285 of January 2025)
+  took two of eight neighbours twice: `merging="released"`;
+- a SwinUNETR trained since then took all eight: `merging="monai"`.
+
+Source: released MG-3D downstream code (names); MONAI's `SwinUNETR.load_from` (names of the
+self-supervised weights); Q18, Q19 and Q24 of `docs/quirks.md`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mg3d.released import RENAMED, why_unused
+
+RELEASED, MONAI = "released MG-3D", "MONAI SwinUNETR"
+DESCENDANT, BARE = "built on MONAI's Swin (VoCo, SuPreM or the like)", "Swin Transformer alone"
+
+_SWIN = re.compile(
+    r"(?P<prefix>(?:.*\.)?)(?P<name>(?:patch_embed\.proj|layers[1-4]\.\d+\.(?:blocks|downsample))\..+)"
+)
+_CONV_BLOCK = re.compile(r"(?:.*\.)?layers[1-4]c\..+")
+_SKIP_BLOCK = re.compile(r"encoder(?:1|2|3|4|10)\..+")
+_DECODER = re.compile(r"(?:decoder\d+|out|decoder)\..+")
+_OLD_NAMES = {".mlp.fc1.": ".mlp.linear1.", ".mlp.fc2.": ".mlp.linear2."}
+_SWIN_NAMES = {"swinvit", "swin_vit"}
+
+# Prefixes of other networks, for a message that says what the file is instead.
+_STRANGERS = {
+    "visual_transformer.": "CT-CLIP's CTViT",
+    "text_transformer.": "CT-CLIP's text encoder",
+    "bert.": "a text encoder (BERT)",
+    "language_encoder.": "the text encoder of MG-3D",
+    "embeddings.word_embeddings": "a text encoder (BERT)",
+    "text_model.": "a text encoder",
+    "encoder.stages.": "an nnU-Net",
+    "conv1.": "a ResNet",
+    "vit.": "a plain vision transformer",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file names the encoder's tensors."""
+
+    kind: str
+    prefix: str  # of the Swin transformer's names
+    root: str  # of what it is a part of: skip blocks and decoder stand here
+    merging: str
+    why: str  # that merging
+
+    def place(self, name: str) -> str | None:
+        """Name in the file -> name in MONAI's transformer; None if it is not part of it."""
+        found = _SWIN.fullmatch(name)
+        if not found or found["prefix"] != self.prefix:
+            return None
+        inside = found["name"]
+        for old, new in _OLD_NAMES.items():
+            inside = inside.replace(old, new)
+        return inside
+
+    def skip_block(self, name: str) -> str | None:
+        """Name in the file -> name in MONAI's SwinUNETR, for its blocks beside the transformer."""
+        inside = name.removeprefix(self.root)
+        if not name.startswith(self.root) or not _SKIP_BLOCK.fullmatch(inside):
+            return None
+        return inside
+
+    def reason(self, name: str) -> str | None:
+        """Why a name that has no place in the encoder may be left out; None if nobody knows."""
+        if name.endswith("relative_position_index") or name.endswith("position_ids"):
+            return "an index table, counted anew"
+        if name.endswith("num_batches_tracked"):
+            return "a counter of batch norm"
+        if self.skip_block(name):
+            return "a skip block of SwinUNETR, kept for to_swin_unetr"
+        if _CONV_BLOCK.fullmatch(name):
+            return "a conv block ahead of a stage, which the released encoder never calls"
+        found = _SWIN.fullmatch(name)
+        if found and found["prefix"] != self.prefix:
+            return f"a second encoder, '{found['prefix']}'"
+        if _DECODER.fullmatch(name.removeprefix(self.root)):
+            return "SwinUNETR's decoder"
+        if self.kind == RELEASED:
+            return why_unused(name) or _rest_of_mg3d(name)
+        return None
+
+
+def recognise(names: Iterable[str]) -> Layout:
+    """The layout most of the names follow.
+
+    Raises:
+        ValueError: if there is nothing of a 3D Swin Transformer; the message says what there is.
+    """
+    names = list(names)
+    places = [found for found in map(_SWIN.fullmatch, names) if found]
+    if not places:
+        raise ValueError(_stranger(names))
+    votes = Counter(found["prefix"] for found in places)
+    most = max(votes.values())
+    # A student and its teacher hold the same names; the one that comes first in the file counts.
+    prefix = next(prefix for prefix, count in votes.items() if count == most)
+    parts = [part.lower() for part in prefix.split(".") if part]
+    inside_unetr = bool(parts) and parts[-1] in _SWIN_NAMES
+    root = prefix.removesuffix(prefix.split(".")[-2] + ".") if inside_unetr else prefix
+    old = any(".mlp.fc1." in found["name"] for found in places)
+    if "vision_encoder" in parts:
+        return Layout(RELEASED, prefix, prefix, "released", "MG-3D was trained with it")
+    if inside_unetr and len(parts) == 1 and not old:
+        why = (
+            "a plain SwinUNETR file is taken to come from the MONAI installed here; if it was "
+            "trained before 2025 (MONAI's model zoo, BTCV), say merging='released'"
+        )
+        return Layout(MONAI, prefix, root, "monai", why)
+    why = (
+        "published weights of this kind were trained before MONAI repaired it (January 2025); if "
+        "these are younger, say merging='monai'"
+    )
+    return Layout(DESCENDANT if parts else BARE, prefix, root, "released", why)
+
+
+def has_conv_blocks(names: Iterable[str]) -> bool:
+    """Is there a residual conv block ahead of a stage ("v2" of SwinUNETR)?"""
+    return any(_CONV_BLOCK.fullmatch(name) for name in names)
+
+
+def swin_settings(tensors: Mapping[str, Tensor]) -> dict[str, object]:
+    """Settings of a `Swin3DEncoder` as far as shapes tell them.
+
+    Args:
+        tensors: by the names of MONAI's transformer. What is missing is not told.
+    """
+    settings: dict[str, object] = {}
+    patches = tensors.get("patch_embed.proj.weight")
+    if patches is not None and patches.ndim == 5:
+        settings["embed_dim"] = patches.shape[0]
+        settings["patch"] = patches.shape[2]
+        settings["input_channels"] = patches.shape[1]
+    elif "layers1.0.blocks.0.norm1.weight" in tensors:
+        settings["embed_dim"] = tensors["layers1.0.blocks.0.norm1.weight"].shape[0]
+    tables = [
+        tensors.get(f"layers{stage}.0.blocks.0.attn.relative_position_bias_table")
+        for stage in (1, 2, 3, 4)
+    ]
+    if tables[0] is not None:
+        settings["window"] = (round(tables[0].shape[0] ** (1 / 3)) + 1) // 2
+    heads = [table.shape[1] for table in tables if table is not None and table.ndim == 2]
+    if len(heads) == 4:
+        settings["num_heads"] = tuple(heads)
+    blocks = [re.match(r"layers([1-4])\.0\.blocks\.(\d+)\.", name) for name in tensors]
+    depths = [
+        1 + max((int(found[2]) for found in blocks if found and found[1] == stage), default=-1)
+        for stage in "1234"
+    ]
+    if all(depths):
+        settings["depths"] = tuple(depths)
+    return settings
+
+
+def size_name(embed_dim: int) -> str:
+    """'Swin-B', 'Swin-L', or what else an embedding of this width is."""
+    known = {48: "Swin-B", 96: "Swin-L"}.get(embed_dim, "neither Swin-B nor Swin-L")
+    return f"{known}, embedding {embed_dim}"
+
+
+def _rest_of_mg3d(name: str) -> str | None:
+    if name.startswith("language_encoder."):
+        return "the frozen text encoder"
+    layer = name
+    while layer:
+        template = re.sub(r"\.\d+(?=\.)", ".{i}", layer, count=1)
+        if layer in RENAMED or template in RENAMED:
+            return "MG-3D outside the encoder; part='pretraining' reads it"
+        layer = layer.rpartition(".")[0]
+    return None
+
+
+def _stranger(names: list[str]) -> str:
+    found = next(
+        (who for start, who in _STRANGERS.items() if any(n.startswith(start) for n in names)), None
+    )
+    examples = ", ".join(names[:3]) or "none at all"
+    known = f"; this looks like {found}" if found else ""
+    return (
+        "a 3D Swin Transformer was expected (names like 'patch_embed.proj.weight' and "
+        f"'layers1.0.blocks.0...'), but none of {len(names)} names is of one; the first are "
+        f"{examples}{known}; give a checkpoint of MG-3D, or of a network built on MONAI's SwinUNETR"
+    )
