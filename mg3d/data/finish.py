@@ -103,7 +103,7 @@ def finish(output: Path, plan: Mapping[str, Any], outcomes: Mapping[str, Outcome
         "labels": plan["labels"],
         "label_classes": plan["label_classes"],
         "masks": plan["masks"],
-        "counts": _counts(rows, refused, plan["labels"]),
+        "counts": _counts(rows, refused, plan["labels"], plan["label_classes"]),
         "rescale": dict(sorted(Counter(o.facts["rescale"]["rule"] for o in made).items())),
         "release": dict(sorted(Counter(o.facts["request"]["release"] for o in made).items())),
         "hu_landmarks": describe_landmarks(histograms["HU"]) if "HU" in histograms else None,
@@ -160,7 +160,10 @@ def _leak(rows: list[dict[str, Any]], released_split: str) -> dict[str, Any]:
 
 
 def _counts(
-    rows: list[dict[str, Any]], refused: list[Refusal], labels: Sequence[str]
+    rows: list[dict[str, Any]],
+    refused: list[Refusal],
+    labels: Sequence[str],
+    classes: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     return {
         "volumes": len(rows),
@@ -171,12 +174,22 @@ def _counts(
             sorted(Counter(s for _, s in {(r["patient_id"], r["split"]) for r in rows}).items())
         ),
         "volumes_of_fold": dict(sorted(Counter(r["fold"] for r in rows if r["fold"]).items())),
-        "positive": {name: sum((row[name] or 0) > 0 for row in rows) for name in labels},
+        "positive": {
+            name: sum((row[name] or 0) > 0 for row in rows)
+            for name in labels
+            if name not in classes
+        },
+        "of_class": {name: _by_class(rows, name, names) for name, names in classes.items()},
         "unknown_labels": sum(row[name] is None for row in rows for name in labels),
         "with_masks": sum(bool(row["masks"]) for row in rows),
         "refused": sum(not refusal.by_rule for refusal in refused),
         "left_out": sum(refusal.by_rule for refusal in refused),
     }
+
+
+def _by_class(rows: list[dict[str, Any]], name: str, classes: Sequence[str]) -> dict[str, int]:
+    counts = Counter(row[name] for row in rows)
+    return {words: counts[number] for number, words in enumerate(classes)}
 
 
 def _hash_of(rows: list[dict[str, Any]], made: list[Outcome]) -> str:

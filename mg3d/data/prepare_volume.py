@@ -15,7 +15,7 @@ import numpy as np
 from mg3d import __version__
 from mg3d.data.grid import classes_to_grid, hu_to_unit, masks_to_grid, quantise, to_grid
 from mg3d.data.histogram import count_values
-from mg3d.data.labels_volume import check_grids
+from mg3d.data.labels_volume import check_grids, check_pair
 from mg3d.data.prepared import read_facts, write_array, write_masks
 from mg3d.data.records import MaskMeaning, PrepareSettings, ScanRecord, describe_settings, relative
 from mg3d.data.volume import Volume, VolumeError, read_volume
@@ -158,16 +158,13 @@ def _read_masks(
     masks = read_volume(record.masks)
     if record.metadata_spacing_mm is not None:
         masks = masks.with_spacing(record.metadata_spacing_mm)
-    masks = whole_numbers(masks)
-    check_grids(volume, masks)
     if mean.kind == "classes":
-        low, high = int(masks.voxels.min()), int(masks.voxels.max())
-        if low < 0 or high > len(mean.names):
-            raise VolumeError(
-                f"{record.masks}: class {low if low < 0 else high} is outside the declared 0 "
-                f"(background) to {len(mean.names)} ({', '.join(mean.names)}); correct the masks"
-            )
-        return classes_to_grid(masks, settings.grid, len(mean.names))
+        classes = check_pair(volume, masks, range(len(mean.names) + 1))
+        whole = replace(masks, voxels=classes, slope=1.0, intercept=0.0)
+        return classes_to_grid(whole, settings.grid, len(mean.names))
+    check_grids(volume, masks)
+    if masks.voxels.dtype.kind not in "iu" or (masks.slope, masks.intercept) != (1, 0):
+        raise VolumeError(f"{record.masks}: masks must be whole numbers (a bit per finding)")
     used = int(np.bitwise_or.reduce(masks.voxels, axis=None))
     if used < 0 or used >> len(mean.names):
         raise VolumeError(
@@ -175,26 +172,6 @@ def _read_masks(
             f"({used:#x}); is it a bit field?"
         )
     return masks_to_grid(masks, settings.grid, len(mean.names), settings.mask_share)
-
-
-def whole_numbers(masks: Volume) -> Volume:
-    """The masks as integers.
-
-    Raises:
-        VolumeError: if a value is no whole number, as after a linear resampling.
-    """
-    scaled = (masks.slope, masks.intercept) != (1, 0)
-    if not scaled and masks.voxels.dtype.kind in "iu":
-        return masks
-    values = masks.values() if scaled else masks.voxels
-    rounded = np.rint(values)
-    wrong = rounded != values
-    if wrong.any():
-        raise VolumeError(
-            f"{masks.source}: masks must be whole numbers, but {int(wrong.sum()):,} voxels are "
-            f"not, first {float(values[wrong][0]):g} (resampled?); give the masks as drawn"
-        )
-    return replace(masks, voxels=rounded.astype(np.int32), slope=1.0, intercept=0.0)
 
 
 def _tidy(error: Exception, record: ScanRecord, root: Path) -> str:

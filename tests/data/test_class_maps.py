@@ -1,12 +1,10 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mg3d.data.grid import Grid, classes_to_grid
-from mg3d.data.prepare_volume import whole_numbers
-from mg3d.data.volume import StoredGrid, Volume, VolumeError
+from mg3d.data.volume import StoredGrid, Volume
 
 
 def class_map(voxels, spacing=(1.0, 1.0, 1.0)):
@@ -47,22 +45,6 @@ def test_a_volume_at_a_spacing_keeps_its_extent():
     found = classes_to_grid(class_map(voxels, (3.0, 1.0, 1.0)), Grid(None, (None, 2, 1.5)), 1)
     assert found.shape == (10, 10, 20)
     assert (found == 1).all()
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_whole_numbers_written_as_floats_are_taken(dtype):
-    masks = whole_numbers(class_map(np.array([[[0, 1, 2]]], dtype)))
-    assert masks.voxels.dtype == np.int32
-    assert masks.voxels.tolist() == [[[0, 1, 2]]]
-
-
-def test_an_interpolated_mask_is_refused():
-    with pytest.raises(VolumeError, match=r"2 voxels are not, first 0\.5"):
-        whole_numbers(class_map(np.array([[[0, 0.5, 1.5, 1]]])))
-    scaled = class_map(np.array([[[0, 1, 2]]]))
-    assert whole_numbers(replace(scaled, slope=2.0)).voxels.tolist() == [[[0, 2, 4]]]
-    with pytest.raises(VolumeError, match="whole numbers"):
-        whole_numbers(replace(scaled, slope=0.5))
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def mask_of(shape=(24, 22, 20), dtype=np.int32, value=1, affine=AFFINE):
         (mask_of((24, 22, 19)), r"shape \(24, 22, 19\), but its image train_1_a_1.nii.gz has"),
         (mask_of(dtype=np.float32, value=0.5), "must be whole numbers"),
         (mask_of(value=1 << 18), "bits beyond the 18 findings are set"),
-        (mask_of(affine=AFFINE + 40 * np.eye(4, k=3)), "40.0 mm off"),
+        (mask_of(affine=AFFINE + 40 * np.eye(4, k=3)), "40.0 mm off its image"),
     ],
 )
 def test_masks_that_do_not_fit_their_volume_are_refused(masks, reason, records, raw, tmp_path):
