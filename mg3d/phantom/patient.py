@@ -69,7 +69,9 @@ class PatientPlan:
 
 
 # Independent streams of random numbers: changing the words must not change the picture.
-STREAMS = {"plan": 0, "anatomy": 1, "findings": 2, "noise": 3, "report": 4, "scanner": 5}
+STREAMS = {"plan": 0, "anatomy": 1, "findings": 2, "noise": 3, "report": 4, "scanner": 5} | {
+    "heart": 6
+}
 
 
 def stream(seed: int, patient: int, name: str, index: int = 0) -> np.random.Generator:
