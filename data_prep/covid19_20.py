@@ -1,0 +1,164 @@
+"""COVID-19-20 lesion segmentation: from the challenge's folder to a prepared one.
+
+    python -m data_prep.covid19_20 --source COVID-19-20_v2/Train --output prepared/covid19_20
+
+Masks are class maps (1: lesion). The whole scan is kept, at one spacing. One scan a patient.
+
+Source: file names of the COVID-19-20 challenge (Roth et al., Med. Image Anal. 2022); folds: the
+MG-3D release, runs of consecutive case numbers.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_prep.command import add_arguments, add_sharding, run, settings_from
+from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
+from mg3d.data.grid import Grid
+from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.data.shards import Shard
+
+IMAGE = re.compile(r"volume-(covid19-A-(\d{4}))(_\d)?_ct\.nii(\.gz)?")  # a few have _0 or _1
+FOLD_STARTS = (167, 319, 437, 573)  # first case number of the released folds 1 to 4
+UNLABELLED = ("validation", "test")  # starts of folder names whose cases have no published mask
+SETTINGS = PrepareSettings(grid=Grid(None, (5.0, 1.25, 1.25)))  # slices are thick
+
+
+def prepare_covid19_20(
+    source: str | Path,
+    output: str | Path,
+    *,
+    settings: PrepareSettings = SETTINGS,
+    folds: str | Path = "released",
+    fold: str = "0",
+    shard: Shard | None = None,
+    force: bool = False,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> Prepared:
+    """Prepare COVID-19-20. Can be interrupted and started again.
+
+    Args:
+        source: folder with `volume-covid19-A-0003_ct.nii.gz`, `..._seg.nii.gz`, also deeper inside.
+        output: the prepared folder.
+        settings: the prepared form.
+        folds: "released", or a fold list (JSON, `training: [{fold, image, label}]`).
+        fold: that is held out as split "val".
+        shard: only this part of the patients; None: all.
+        force: go on although the disk seems too small.
+        workers: processes; None: one per core.
+        progress: show a progress bar; None: in a terminal.
+
+    Raises:
+        FileNotFoundError: if the folder or the fold list is missing.
+        ValueError: if the fold list is damaged, or there is nothing to prepare.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        raise FileNotFoundError(f"{source} is no folder; give the challenge's Train part")
+    fold_list = None if str(folds) == "released" else read_fold_list(Path(folds))
+    known = [str(n) for n in range(5)] if fold_list is None else list(fold_list.values())
+    check_held_out(fold, known)
+    refused: list[Refusal] = []
+    records = list(_records(source, fold_list, fold, refused))
+    return prepare(
+        records,
+        output,
+        settings,
+        source="COVID-19-20",
+        root=source,
+        refused=sorted(refused, key=lambda r: (r.by_rule, r.file)),
+        mask_kind="classes",
+        mask_names=("lesion",),
+        facts={
+            "folds": {
+                "name": "released" if fold_list is None else Path(folds).name,
+                "held_out": fold,
+            }
+        },
+        shard=shard,
+        force=force,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _records(
+    source: Path, fold_list: dict[str, str] | None, held_out: str, refused: list[Refusal]
+) -> Iterator[ScanRecord]:
+    """One record per image with a mask; all other images are refused by name."""
+    files = sorted(p for p in source.rglob("*.nii*") if not p.name.startswith("."))
+    images = [path for path in files if not re.search(r"_seg\.nii(\.gz)?$", path.name)]
+    taken: dict[str, str] = {}
+    for path in images:
+        file, match = path.relative_to(source).as_posix(), IMAGE.fullmatch(path.name)
+        masks = path.with_name(path.name.replace("_ct.nii", "_seg.nii"))
+        folders = [part.lower() for part in (source.name, *path.relative_to(source).parts[:-1])]
+        by_rule = False
+        if not match:
+            reason = "expected a name like volume-covid19-A-0003_ct.nii.gz; rename or remove it"
+        elif not masks.is_file():
+            by_rule = any(folder.startswith(UNLABELLED) for folder in folders)
+            reason = (
+                "no mask is published for this part of the challenge"
+                if by_rule
+                else f"its mask {masks.name} is missing; fetch it"
+            )
+        elif path.name in taken:
+            reason = f"the same case as {taken[path.name]}; remove one"
+        elif fold_list is not None and path.name not in fold_list:
+            reason = "not in the fold list; add it"
+        else:
+            taken[path.name] = file
+            name, patient, number = path.name, match[1], int(match[2])
+            fold = fold_list[name] if fold_list else fold_of_number(number, FOLD_STARTS)
+            case = patient + (match[3] or "")
+            yield ScanRecord(
+                volume_id=case,
+                patient_id=patient,
+                scan_id=case,
+                split=split_of_fold(fold, held_out),
+                fold=fold,
+                volume=path,
+                masks=masks,
+            )
+            continue
+        refused.append(Refusal(file, reason, by_rule))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.covid19_20",
+        description="Prepare the labelled part of COVID-19-20.",
+        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
+        "2 wrong call.",
+    )
+    parser.add_argument("--source", type=Path, required=True, help="folder of *_ct and *_seg files")
+    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
+    parser.add_argument(
+        "--folds", default="released", metavar="released|FILE.json",
+        help="the folds of MG-3D, or a list of your own",
+    )  # fmt: skip
+    parser.add_argument("--fold", default="0", help="the fold that is held out (val)")
+    add_arguments(parser, SETTINGS)
+    add_sharding(parser)
+    asked = parser.parse_args(arguments)
+    return run(
+        lambda: prepare_covid19_20(
+            asked.source,
+            asked.output,
+            settings=settings_from(asked, SETTINGS),
+            folds=asked.folds,
+            fold=asked.fold,
+            shard=asked.shard,
+            force=asked.force,
+            workers=asked.workers,
+            progress=asked.progress,
+        )
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
