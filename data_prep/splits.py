@@ -9,22 +9,25 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 
 
-def hold_out(patients: Iterable[str], fraction: float, seed: int) -> set[str]:
+def hold_out(
+    patients: Iterable[str], fraction: float, seed: int, *, may_be_empty: bool = False
+) -> set[str]:
     """About `fraction` of the patients, the same ones whoever else is asked about.
 
     Args:
         patients: ids.
         fraction: between 0 and 1, both excluded.
         seed: another one holds out others.
+        may_be_empty: so few patients that one side has nobody are no error.
 
     Raises:
-        ValueError: if the fraction is impossible, or one side would be empty.
+        ValueError: if the fraction is impossible, or one side is empty and may not be.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"the fraction held out is between 0 and 1, got {fraction:g}")
     everybody = set(patients)
     chosen = {patient for patient in everybody if _share(patient, seed) < fraction}
-    if everybody and (not chosen or chosen == everybody):
+    if everybody and not may_be_empty and (not chosen or chosen == everybody):
         raise ValueError(
             f"fraction {fraction:g} and seed {seed} hold out {len(chosen)} of {len(everybody)} "
             "patients, so one side is empty; give another fraction or seed"

@@ -18,8 +18,13 @@ def real_texts(shared_data: Path) -> list[str]:
         with path.open(newline="", encoding="utf-8-sig") as table:
             for row in csv.DictReader(table):
                 texts += [row["Findings_EN"], row["Impressions_EN"]]
-    chest = json.loads((folder / "ctrg_chest/chest_ctrg_nitfy_ori_split.json").read_text())
-    for split in ("train", "val"):
-        for record in chest[split]:
-            texts += [record["report"], record["result"]]
+    for record in records_of_ctrg(shared_data):
+        texts += [record["report"], record["result"]]
     return texts
+
+
+def records_of_ctrg(shared_data: Path) -> list[dict[str, str]]:
+    """The records of CTRG-Chest, train and val; test is val once more."""
+    path = shared_data / "reports" / "ctrg_chest" / "chest_ctrg_nitfy_ori_split.json"
+    chest = json.loads(path.read_text())
+    return [record for split in ("train", "val") for record in chest[split]]

@@ -28,6 +28,7 @@ def test_an_empty_side_is_refused():
             hold_out(PATIENTS, fraction, 0)
     with pytest.raises(ValueError, match=r"hold out 0 of 1 patients.*another fraction or seed"):
         hold_out(["train_1"], 0.01, 0)
+    assert hold_out(["train_1"], 0.01, 0, may_be_empty=True) == set()
 
 
 def test_folds_are_of_equal_size_in_every_stratum():

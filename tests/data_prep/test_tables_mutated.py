@@ -6,27 +6,11 @@ import json
 import random
 
 import pytest
+from mutated import mutate
 
 from data_prep.tables import TableError, read_json, read_label, read_number, read_table
 
 CSV_MUTANTS, JSON_MUTANTS = 700, 400
-PIECES = [
-    *(
-        b'"',
-        b'""',
-        b",",
-        b"\n",
-        b"\r\n",
-        b"\r",
-        b"\0",
-        b";",
-        b"\\",
-        b"\xef\xbb\xbf",
-        b"\xff",
-        b"\xe2",
-    ),
-    *(b"{", b"}", b"[", b"]", b":", b"NaN", b"1e999", b"\xff\xfe", b" ", b"0", b"_", b"null"),
-]
 HEADER = ["VolumeName", "Findings_EN", "Label"]
 ROWS = [
     ["train_1_a_1.nii.gz", "Heart is normal.", "0"],
@@ -38,31 +22,6 @@ RECORDS = {
     "train": [{"id": "1.nii.gz", "report": 'Heart "is" ×.', "result": None, "n": [1, -2.5e3]}],
     "val": [{"id": 2, "report": "", "ok": True}],
 }
-
-
-def mutate(content, chance):
-    """One to three damages of the kinds that downloads, editors and scripts do."""
-    for _ in range(chance.randint(1, 3)):
-        start = chance.randrange(len(content) + 1)
-        stop = min(len(content), start + chance.choice((1, 1, 2, 5, 40)))
-        piece = chance.choice(PIECES)
-        kind = chance.randrange(6)
-        if kind == 0:
-            content = content[:start] + piece + content[start:]
-        elif kind == 1:
-            content = content[:start] + piece + content[stop:]
-        elif kind == 2:
-            content = content[:start] + content[stop:]
-        elif kind == 3:
-            content = content[:stop] + content[start:stop] + content[stop:]
-        elif kind == 4 and start < len(content):
-            flipped = content[start] ^ 1 << chance.randrange(8)
-            content = content[:start] + bytes([flipped]) + content[start + 1 :]
-        else:
-            content = (
-                content[:start] if chance.random() < 0.3 else content[start:] + content[:start]
-            )
-    return content
 
 
 def text_of(content):

@@ -1,0 +1,31 @@
+"""Data sets of 8-bit pictures: grey values instead of HU, and no spacing to lay a grid by.
+
+The whole scan is stretched to a preset's shape, as the released code does: at a spacing of "1 mm",
+which such files claim, a scan of 64 slices would fill a sixth of the grid.
+"""
+
+import argparse
+from dataclasses import replace
+
+from data_prep.command import settings_from, settings_of
+from mg3d.data.grid import Grid
+from mg3d.data.intensity import EightBit
+from mg3d.data.prepare import PrepareSettings
+
+
+def settings_of_pictures(preset: str = "tiny") -> PrepareSettings:
+    """A preset's shape, the whole scan stretched to it; 0 to 255 become 0 to 1."""
+    return _stretched(replace(settings_of(preset), intensity=EightBit()))
+
+
+def settings_of_call(arguments: argparse.Namespace) -> PrepareSettings:
+    """The prepared form asked for on the command line; spacing only if it is asked for."""
+    settings = settings_from(arguments, settings_of_pictures())
+    return settings if arguments.spacing else _stretched(settings)
+
+
+def _stretched(settings: PrepareSettings) -> PrepareSettings:
+    grid = settings.grid
+    if grid.spacing_mm is None:  # stretched already, perhaps with a crop
+        return settings
+    return replace(settings, grid=Grid(grid.shape))
