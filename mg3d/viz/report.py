@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 BOX = "line-height:1.7;max-width:48em;border-left:3px solid #d7dbe0;padding:0.2em 0 0.2em 0.9em"
+ROW = "display:flex;flex-wrap:wrap;gap:0.3em;margin:0.2em 0"
 
 
 def show_report(
@@ -68,8 +69,8 @@ def show_pieces(rows: Mapping[str, Sequence[str]], *, title: str = "") -> "HTML"
     for label, pieces in rows.items():
         boxes = " ".join(_box(escape(piece), CYCLE[i % 2]) for i, piece in enumerate(pieces))
         boxes = boxes or f"<i style='color:{QUIET}'>nothing</i>"
-        head = f"<b>{escape(label)}</b>&nbsp;<small style='color:{QUIET}'>{len(pieces)}</small>"
-        lines.append(f"<div style='margin:0.15em 0'>{head}<br>{boxes}</div>")
+        head = f"{escape(label)} <small style='color:{QUIET}'>{len(pieces)}</small>"
+        lines.append(f"<div style='{ROW}'><span style='flex:0 0 14em'>{head}</span>{boxes}</div>")
     return _page(title, "".join(lines))
 
 
