@@ -4,8 +4,8 @@ from importlib import import_module
 from types import ModuleType
 
 __all__ = [
-    *("curves", "hounsfield", "matrices", "overlay", "proportions", "report", "slices"),
-    *("thresholds", "widgets"),
+    *("curves", "hounsfield", "hu_report", "matrices", "overlay", "preprocessing"),
+    *("proportions", "report", "slices", "thresholds", "widgets"),
 ]
 
 
