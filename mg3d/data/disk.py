@@ -10,7 +10,7 @@ import numpy as np
 from mg3d.data.nifti import read_header
 from mg3d.data.orientation import to_canonical
 from mg3d.data.payload import open_payload
-from mg3d.data.prepare_volume import prepared_paths
+from mg3d.data.prepare_volume import prepared_paths, size_on_disk
 from mg3d.data.records import MaskMeaning, PrepareSettings, ScanRecord
 
 HEADER_BYTES = 6_000  # of a file: its facts as JSON
@@ -25,13 +25,14 @@ def estimate_bytes(
 ) -> int:
     """About how much disk the prepared volumes take.
 
-    Exact but for the files' headers where the grid has a shape. Otherwise from the headers of a
-    few scans, evenly spread; one that is no NIfTI counts as many voxels as it has bytes.
+    Where the grid has a shape, exact but for the files' headers and masks, which are smaller.
+    Otherwise from the headers of a few scans, evenly spread; one that is no NIfTI counts as many
+    voxels as it has bytes.
     """
     if not records:
         return 0
     per_voxel = 1 if settings.dtype == "uint8" else 2
-    per_mask = {"": 0, "bits": 4, "classes": 1}[masks_mean.kind]
+    per_mask = 1 if masks_mean.kind else 0  # at most, as a rule: only the marked box is stored
     voxels = _voxels(records, settings)
     with_masks = sum(bool(record.masks) for record in records)
     total = len(records) * (voxels * per_voxel + HEADER_BYTES)
@@ -98,7 +99,7 @@ def _size_of(record: ScanRecord, settings: PrepareSettings) -> float:
         with open_payload(record.volume) as payload:
             header = read_header(payload)
     except (ValueError, OSError):  # another format, or a file that will be refused by name
-        return float(record.volume.stat().st_size) if record.volume.is_file() else 0.0
+        return float(size_on_disk(record.volume)) if record.volume.exists() else 0.0
     view, affine = to_canonical(np.empty(header.shape, np.bool_), header.affine)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     wanted = settings.grid.spacing_mm or (None, None, None)

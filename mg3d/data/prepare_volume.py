@@ -112,7 +112,7 @@ def _request(
     request = {
         "tool": __version__,
         "settings": describe_settings(settings),
-        "files": {relative(path, root): _size(path) for path in files},
+        "files": {relative(path, root): size_on_disk(path) for path in files},
         "masks": [masks_mean.kind, *masks_mean.names] if record.masks else [],
         "release": record.release,
         "metadata_rescale": record.metadata_rescale,
@@ -129,7 +129,8 @@ def _files_of(source: Path) -> list[Path]:
     return [source, *(path for path in beside if source.suffix == ".mhd" and path.is_file())]
 
 
-def _size(source: Path) -> int:
+def size_on_disk(source: Path) -> int:
+    """Bytes of a volume's file, or of all files it is made of."""
     return sum(path.stat().st_size for path in _files_of(source))
 
 
