@@ -9,7 +9,6 @@ call.
 import argparse
 import sys
 
-from mg3d.encoders.swin3d import MERGINGS
 from mg3d.pretrained.find import PARTS
 from mg3d.pretrained.load import load_pretrained
 from mg3d.weights.doctor import MIN_SHARE, CheckpointError, Report
@@ -24,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("path", metavar="PATH", help="file, folder, or someone/model on the hub")
     parser.add_argument("--part", choices=PARTS, default="encoder")
-    parser.add_argument("--merging", choices=sorted(MERGINGS), help="else the layout decides")
+    parser.add_argument("--merging", choices=("monai", "released"), help="else the layout decides")
     parser.add_argument(
         "--min-share", type=float, default=MIN_SHARE, metavar="SHARE", help="0 to 1 (%(default)s)"
     )

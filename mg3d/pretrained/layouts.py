@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mg3d.released import RENAMED, why_unused
 
-RELEASED, MONAI = "released MG-3D", "MONAI SwinUNETR"
+RELEASED, MONAI, OURS = "released MG-3D", "MONAI SwinUNETR", "mg3d, without its config"
 DESCENDANT, BARE = "built on MONAI's Swin (VoCo, SuPreM or the like)", "Swin Transformer alone"
 
 _SWIN = re.compile(
@@ -36,6 +36,7 @@ _SWIN_NAMES = {"swinvit", "swin_vit"}
 
 # Prefixes of other networks, for a message that says what the file is instead.
 _STRANGERS = {
+    "model.encoder.": "a run of mg3d, away from its state.json; give the run's folder",
     "visual_transformer.": "CT-CLIP's CTViT",
     "text_transformer.": "CT-CLIP's text encoder",
     "bert.": "a text encoder (BERT)",
@@ -90,6 +91,8 @@ class Layout:
             return f"a second encoder, '{found['prefix']}'"
         if _DECODER.fullmatch(name.removeprefix(self.root)):
             return "SwinUNETR's decoder"
+        if self.kind == OURS and name.startswith(("model.", "objectives.")):
+            return "mg3d outside the encoder"
         if self.kind == RELEASED:
             return why_unused(name) or _rest_of_mg3d(name)
         return None
@@ -115,6 +118,9 @@ def recognise(names: Iterable[str]) -> Layout:
     old = any(".mlp.fc1." in found["name"] for found in places)
     if "vision_encoder" in parts:
         return Layout(RELEASED, prefix, prefix, "released", "MG-3D was trained with it")
+    if parts and parts[-1] == "transformer" and (len(parts) == 1 or parts[-2] == "encoder"):
+        why = "the usual one here; the settings saved beside the file would say, so keep them"
+        return Layout(OURS, prefix, prefix, "released", why)
     if inside_unetr and len(parts) == 1 and not old:
         why = (
             "a plain SwinUNETR file is taken to come from the MONAI installed here; if it was "

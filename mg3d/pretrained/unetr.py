@@ -5,13 +5,14 @@ Source: MG-3D (arXiv 2412.05876), segmentation; released downstream code: the en
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mg3d.encoders import Encoder
-from mg3d.encoders.swin3d import ReleasedPatchMerging, Swin3DEncoder
+from mg3d.encoders.swin3d import Swin3DEncoder
 from mg3d.pretrained.layouts import swin_settings
 from mg3d.pretrained.load import Loaded
 
@@ -52,9 +53,6 @@ def to_swin_unetr(
         )
     state = encoder.transformer.state_dict()
     own = swin_settings(state)
-    released = isinstance(
-        encoder.transformer.get_submodule("layers1.0.downsample"), ReleasedPatchMerging
-    )
     unetr = SwinUNETR(
         in_channels=own["input_channels"],
         out_channels=out_channels,
@@ -63,9 +61,12 @@ def to_swin_unetr(
         num_heads=own["num_heads"],
         window_size=own["window"],
         patch_size=own["patch"],
-        downsample=ReleasedPatchMerging if released else "merging",
         **options,
     )
+    for stage in ("layers1", "layers2", "layers3", "layers4"):
+        # MONAI's merging takes other neighbours than the released one, under the same names.
+        merging = encoder.transformer.get_submodule(f"{stage}.0.downsample")
+        unetr.swinViT.get_submodule(f"{stage}.0").downsample = deepcopy(merging)
     found = unetr.swinViT.load_state_dict(state, strict=False)
     not_computed = [n for n in found.missing_keys if not n.endswith("relative_position_index")]
     assert not found.unexpected_keys and not not_computed, found

@@ -6,6 +6,7 @@ from mg3d.pretrained.layouts import (
     BARE,
     DESCENDANT,
     MONAI,
+    OURS,
     RELEASED,
     has_conv_blocks,
     recognise,
@@ -35,6 +36,8 @@ def under(prefix):
         ("student.backbone.swinViT.", DESCENDANT, "student.backbone.", "released"),
         ("module.", DESCENDANT, "module.", "released"),
         ("", BARE, "", "released"),
+        ("transformer.", OURS, "transformer.", "released"),
+        ("model.encoder.transformer.", OURS, "model.encoder.transformer.", "released"),
     ],
 )
 def test_the_prefix_says_whose_file_it_is(prefix, kind, root, merging):
@@ -93,6 +96,7 @@ def test_the_rest_of_mg3d_is_known_by_name_and_a_stranger_is_not():
     ("names", "message"),
     [
         (["visual_transformer.to_patch_emb.1.weight"], "looks like CT-CLIP's CTViT"),
+        (["model.encoder.stages.0.halve.0.weight"], "a run of mg3d, away from its state.json"),
         (["bert.embeddings.word_embeddings.weight"], "looks like a text encoder"),
         (["encoder.stages.0.0.convs.0.conv.weight"], "looks like an nnU-Net"),
         (["a", "b"], "none of 2 names is of one; the first are a, b; give"),
