@@ -149,12 +149,10 @@ def scan_facts(row: Row | None) -> tuple[dict[str, Any], list[str]]:
     values = row.values if row else {}
     facts: dict[str, Any] = {name: values.get(column, "") for name, column in AS_THEY_STAND.items()}
     strange = []
-    facts["age_years"] = ""
-    age = values.get("PatientAge", "").strip()
-    if age:
-        match = AGE.fullmatch(age)
-        facts["age_years"] = round(int(match[1]) / PER_YEAR[match[2]], 2) if match else ""
-        strange += [] if match else ["PatientAge"]
+    text = values.get("PatientAge", "").strip()
+    age = read_age(text)
+    facts["age_years"] = "" if age is None else age
+    strange += ["PatientAge"] if text and age is None else []
     spacing: tuple[Any, ...] = ("", "", "")
     if values:
         try:
@@ -187,6 +185,12 @@ def parse_spacing(xy: str, z: str) -> tuple[float, float, float]:
             f"{SPACING_MM[0]} to {SPACING_MM[1]} mm; correct the row"
         )
     return spacing
+
+
+def read_age(text: str) -> float | None:
+    """Years, from a DICOM age such as "036Y", "018M", "010W" or "005D"; None for all else."""
+    match = AGE.fullmatch(text.strip())
+    return round(int(match[1]) / PER_YEAR[match[2]], 2) if match else None
 
 
 def _find_table(root: Path, folder: str, pattern: str, word: str) -> Path:

@@ -1,7 +1,7 @@
-"""Who is held out: decided by patient, from a seed and the patient's own id alone.
+"""Who is held out: decided by patient, from a seed and the patient's own id.
 
-A patient's place does not depend on who else is there, so a larger download moves nobody from one
-side to the other.
+Of `hold_out`, a patient's place does not depend on who else is there, so a larger download moves
+nobody from one side to the other. `deal_folds` makes equal folds of the patients it is given.
 """
 
 import hashlib

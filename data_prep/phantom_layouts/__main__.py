@@ -5,15 +5,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_prep.command import run
+from data_prep.phantom_layouts.challenges import write_cc_ccii, write_luna16, write_stoic2021
 from data_prep.phantom_layouts.chest import write_covid19_20, write_msd_colon, write_msd_lung
+from data_prep.phantom_layouts.ctrg import write_ctrg_chest, write_ctrg_chest_jpg
 from data_prep.phantom_layouts.heart import write_acdc, write_acdc_nnunet
 
 LAYOUTS: dict[str, Callable[[Path, int, int], None]] = {
     "acdc": write_acdc,
     "acdc-nnunet": write_acdc_nnunet,
+    "cc_ccii": write_cc_ccii,
     "covid19_20": write_covid19_20,
+    "ctrg_chest": write_ctrg_chest,
+    "ctrg_chest-jpg": write_ctrg_chest_jpg,
+    "luna16": write_luna16,
     "msd_colon": write_msd_colon,
     "msd_lung": write_msd_lung,
+    "stoic2021": write_stoic2021,
 }
 
 

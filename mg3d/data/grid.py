@@ -118,6 +118,11 @@ def to_grid(volume: Volume, grid: Grid) -> GridVolume:
     return GridVolume(voxels, _affine(volume, axes))
 
 
+def affine_on_grid(volume: Volume, grid: Grid) -> Float64[np.ndarray, "4 4"]:
+    """Index (h, w, d) of the grid to RAS+ mm, as `to_grid` gives it; reads no voxel."""
+    return _affine(volume, _place(volume, grid))
+
+
 def masks_to_grid(
     masks: Volume, grid: Grid, num_findings: int, share: float = MASK_SHARE
 ) -> Shaped[np.ndarray, "H W D"]:

@@ -1,0 +1,219 @@
+"""LUNA16: from the ten subsets to a prepared folder with nodule candidates in voxels.
+
+    python -m data_prep.luna16 --source luna16 --output prepared/luna16
+
+The scans are kept whole at 1 mm; `candidates.csv` beside the manifest says where on them each
+candidate lies, so that cubes are cut at training time and not stored.
+
+Source: layout and tables of the LUNA16 challenge (Setio et al., Med. Image Anal. 2017); subsets of
+each split: MG-3D's released configuration.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from data_prep.command import add_arguments, add_sharding, run, settings_from
+from data_prep.tables import Row, TableError, read_label, read_number, read_table
+from mg3d.data.grid import Grid, affine_on_grid
+from mg3d.data.metaimage import MOST_HEADER, read_meta_header
+from mg3d.data.orientation import to_canonical
+from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.data.shards import Shard
+from mg3d.data.volume import StoredGrid, Volume
+
+SUBSET = re.compile(r"subset([0-9])")
+SPLIT_OF = ("train",) * 5 + ("val",) * 2 + ("test",) * 3  # by subset
+POINT_COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ")
+CANDIDATE_TABLES = ("candidates.csv", "candidates_V2.csv")  # the first one there is taken
+ANNOTATIONS = "annotations.csv"
+DIGITS = 3  # of a voxel index
+
+
+def prepare_luna16(
+    source: str | Path,
+    output: str | Path,
+    *,
+    settings: PrepareSettings | None = None,
+    candidates: str | Path | None = None,
+    shard: Shard | None = None,
+    force: bool = False,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> Prepared:
+    """Prepare LUNA16, or those of its subsets that are there. Can be interrupted and restarted.
+
+    Args:
+        source: folder with subset0, ..., subset9, candidates.csv and annotations.csv.
+        output: the prepared folder.
+        settings: the prepared form, instead of the whole scan at 1 mm over -1000 to 600 HU.
+        candidates: table of candidates; None: `candidates.csv`, else `candidates_V2.csv`.
+        shard: only this part of the scans; None: all.
+        force: go on although the disk seems too small.
+        workers: processes; None: one per core.
+        progress: show a progress bar; None: in a terminal.
+
+    Raises:
+        FileNotFoundError: if there is no subset, or no table of candidates.
+        ValueError: if a table is damaged, or there is nothing to prepare.
+    """
+    root, settings = Path(source), settings or default_settings()
+    refused: list[Refusal] = []
+    records = list(_records(root, refused))
+    to_index = {r.volume_id: _to_index(r.volume, settings.grid) for r in records}
+    path = Path(candidates) if candidates else _find_candidates(root)
+    points = read_table(path, (*POINT_COLUMNS, "class"))
+    tables = {"candidates.csv": list(_places(path, points, to_index, "class"))}
+    if (root / ANNOTATIONS).is_file():
+        nodules = read_table(root / ANNOTATIONS, (*POINT_COLUMNS, "diameter_mm"))
+        rows = list(_places(root / ANNOTATIONS, nodules, to_index, "diameter_mm"))
+        tables["annotations.csv"] = rows
+    present = {record.volume_id for record in records}
+    without = sum(row["seriesuid"].strip() not in present for row in points)
+    return prepare(
+        records,
+        output,
+        settings,
+        source="LUNA16",
+        root=root,
+        refused=refused,
+        tables={name: rows for name, rows in tables.items() if rows},
+        facts={
+            "split": "by subset: 0 to 4 train, 5 and 6 val, 7 to 9 test",
+            "patients": "LUNA16 names no patient: a scan counts as one",
+            "candidate_table": path.name,
+            "candidates": len(points),
+            "candidates_without_scan": without,
+            "positive_candidates": sum(row["label"] for row in tables["candidates.csv"]),
+        },
+        shard=shard,
+        force=force,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def default_settings() -> PrepareSettings:
+    """The whole scan at 1 mm, over the HU window of the released protocol."""
+    return PrepareSettings(grid=Grid(None, (1.0, 1.0, 1.0)), hu_window=(-1000.0, 600.0))
+
+
+def _records(root: Path, refused: list[Refusal]) -> Iterator[ScanRecord]:
+    folders = [path for path in sorted(root.glob("subset*")) if SUBSET.fullmatch(path.name)]
+    if not folders:
+        raise FileNotFoundError(
+            f"{root} has none of the folders subset0 to subset9; give LUNA16's folder, unpacked"
+        )
+    first: dict[str, str] = {}
+    for folder in folders:
+        subset = int(folder.name[-1])
+        for path in sorted(folder.rglob("*.mhd")):  # archives unpack to subset0/subset0
+            if path.name.startswith("."):
+                continue
+            file = path.relative_to(root).as_posix()
+            if first.setdefault(path.stem, file) != file:
+                reason = f"the same scan as {first[path.stem]}; remove one"
+                refused.append(Refusal(file, reason))
+                continue
+            yield ScanRecord(
+                volume_id=path.stem,
+                patient_id=path.stem,
+                scan_id=path.stem,
+                split=SPLIT_OF[subset],
+                fold=str(subset),
+                volume=path,
+            )
+
+
+def _find_candidates(root: Path) -> Path:
+    for name in CANDIDATE_TABLES:
+        if (root / name).is_file():
+            return root / name
+    raise FileNotFoundError(
+        f"{root} has neither {' nor '.join(CANDIDATE_TABLES)}; fetch one, or name it with "
+        "--candidates"
+    )
+
+
+def _to_index(path: Path, grid: Grid) -> Float64[np.ndarray, "4 4"] | None:
+    """World (LPS, as in LUNA16's tables) to voxel on the prepared grid, from the header alone.
+
+    None where the header is damaged: the scan itself will be refused for it.
+    """
+    try:
+        with path.open("rb") as file:
+            header = read_meta_header(path, file.read(MOST_HEADER))
+    except (ValueError, OSError):
+        return None
+    nothing = np.broadcast_to(np.zeros((), np.int16), header.shape)
+    view, affine = to_canonical(nothing, header.affine)
+    empty = Volume(view, affine, StoredGrid(header.shape, header.affine), path)
+    lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+    return np.linalg.inv(affine_on_grid(empty, grid)) @ lps_to_ras
+
+
+def _places(
+    path: Path, rows: list[Row], to_index: Mapping[str, np.ndarray | None], kind: str
+) -> Iterator[dict[str, Any]]:
+    """Rows of scans that are there, with the place in voxels of the prepared grid.
+
+    Raises:
+        TableError: if a coordinate or value is no number; names file and line.
+    """
+    for row in rows:
+        try:
+            xyz = [read_number(row[column]) for column in POINT_COLUMNS[1:]]
+            value = read_label(row[kind]) if kind == "class" else read_number(row[kind])
+        except ValueError as error:
+            raise TableError(f"{path}, line {row.line}: {error}; correct it") from error
+        if value is None or None in xyz:
+            raise TableError(
+                f"{path}, line {row.line}: a field is empty, expected three coordinates in mm and "
+                f"{kind}; fetch the table again"
+            )
+        matrix = to_index.get(row["seriesuid"].strip())
+        if matrix is None:
+            continue
+        h, w, d, _ = (round(float(place), DIGITS) for place in matrix @ np.array([*xyz, 1.0]))
+        yield {
+            "volume_id": row["seriesuid"].strip(),
+            **{"h": h, "w": w, "d": d},
+            "label" if kind == "class" else kind: value,
+        }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.luna16",
+        description="Prepare LUNA16 and its nodule candidates. Can be interrupted and restarted.",
+        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
+        "2 wrong call.",
+    )
+    parser.add_argument("--source", type=Path, required=True, help="folder with subset0, ...")
+    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
+    parser.add_argument("--candidates", type=Path, help="table; default: candidates.csv, else V2")
+    add_arguments(parser, default_settings())
+    add_sharding(parser)
+    asked = parser.parse_args(arguments)
+    return run(
+        lambda: prepare_luna16(
+            asked.source,
+            asked.output,
+            settings=settings_from(asked, default_settings()),
+            candidates=asked.candidates,
+            shard=asked.shard,
+            force=asked.force,
+            workers=asked.workers,
+            progress=asked.progress,
+        )
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

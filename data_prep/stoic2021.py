@@ -1,0 +1,200 @@
+"""STOIC2021: from the public training set to a prepared folder, in folds by patient.
+
+    python -m data_prep.stoic2021 --source stoic2021-training --output prepared/stoic2021
+
+The released evaluation reads fold lists that were not released, and for two folds trains and
+selects on the same list; so the folds here are dealt by seed, each with the same share of COVID-19
+and of severe cases.
+
+Source: layout and reference.csv of the STOIC2021 training set (Revel et al., Radiology 2021; the
+challenge's public part).
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from data_prep.command import add_arguments, add_sharding, run, settings_from, settings_of
+from data_prep.ct_rate_tables import read_age
+from data_prep.splits import deal_folds
+from data_prep.tables import TableError, read_label, read_table, show
+from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.data.shards import Shard
+
+LABELS = ("covid", "severe")
+COLUMNS = ("PatientID", "probCOVID", "probSevere")
+MHA, REFERENCE = Path("data") / "mha", Path("metadata") / "reference.csv"
+PATIENT = re.compile(r"[A-Za-z0-9_-]+")
+FIELDS = {"PatientAge": "age", "PatientSex": "sex"}  # in the header of each .mha
+HEADER_BYTES = 1 << 16
+
+
+def prepare_stoic2021(
+    source: str | Path,
+    output: str | Path,
+    *,
+    preset: str = "tiny",
+    settings: PrepareSettings | None = None,
+    folds: int = 5,
+    fold: int = 0,
+    seed: int = 0,
+    shard: Shard | None = None,
+    force: bool = False,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> Prepared:
+    """Prepare STOIC2021's training set. Can be interrupted and started again.
+
+    Args:
+        source: folder with data/mha and metadata/reference.csv.
+        output: the prepared folder.
+        preset: model preset whose grid is made.
+        settings: the prepared form, instead of the preset's.
+        folds: how many.
+        fold: that is held out as split "val", 0 to folds - 1.
+        seed: of the folds. They are dealt among all patients of reference.csv, there or not.
+        shard: only this part of the patients; None: all.
+        force: go on although the disk seems too small.
+        workers: processes; None: one per core.
+        progress: show a progress bar; None: in a terminal.
+
+    Raises:
+        FileNotFoundError: if the folder or reference.csv is missing.
+        ValueError: if the table is damaged, the fold does not exist, or there is nothing to do.
+    """
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold is 0 to {folds - 1}, got {fold}")
+    root = Path(source)
+    refused: list[Refusal] = []
+    labels = _read_reference(root, refused)
+    fold_of = deal_folds(labels, folds, seed)
+    records = list(_records(root, labels, fold_of, fold, refused))
+    present = {record.patient_id for record in records}
+    return prepare(
+        records,
+        output,
+        settings or settings_of(preset),
+        source="STOIC2021",
+        root=root,
+        refused=refused,
+        labels=LABELS,
+        tables={"scans.csv": [_scan_row(record) for record in records]},
+        facts={
+            "split": f"{folds} folds by patient, seed {seed}, fold {fold} held out as val",
+            "patients_without_volume": len(labels.keys() - present),
+        },
+        shard=shard,
+        force=force,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _read_reference(root: Path, refused: list[Refusal]) -> dict[str, tuple[int, int]]:
+    """(covid, severe) by patient; a row that contradicts itself or another is refused."""
+    path = root / REFERENCE
+    labels: dict[str, tuple[int, int]] = {}
+    odd: dict[str, str] = {}
+    for row in read_table(path, COLUMNS):
+        patient = row["PatientID"].strip()
+        place = f"{REFERENCE.as_posix()}:{row.line}"
+        try:
+            covid, severe = read_label(row["probCOVID"]), read_label(row["probSevere"])
+        except ValueError as error:
+            raise TableError(f"{path}, line {row.line}: {error}; correct it") from error
+        if not PATIENT.fullmatch(patient):
+            refused.append(Refusal(place, f"PatientID {show(patient)}, expected a number"))
+        elif covid is None or severe is None:
+            odd[patient] = f"{place}: a label is empty"
+        elif severe and not covid:
+            odd[patient] = f"{place}: severe COVID-19 without COVID-19"
+        elif labels.setdefault(patient, (covid, severe)) != (covid, severe):
+            odd[patient] = f"{place}: another row has other labels"
+    for patient, reason in odd.items():
+        labels.pop(patient, None)
+        refused.append(Refusal((MHA / f"{patient}.mha").as_posix(), f"{reason}; correct the table"))
+    return labels
+
+
+def _records(
+    root: Path,
+    labels: dict[str, tuple[int, int]],
+    fold_of: dict[str, int],
+    held_out: int,
+    refused: list[Refusal],
+) -> Iterator[ScanRecord]:
+    already = {refusal.file for refusal in refused}
+    for path in sorted((root / MHA).glob("*.mha")):
+        file, patient = path.relative_to(root).as_posix(), path.stem
+        if path.name.startswith(".") or file in already:
+            continue
+        if patient not in labels:
+            refused.append(Refusal(file, f"no row for patient {patient} in {REFERENCE.as_posix()}"))
+            continue
+        yield ScanRecord(
+            volume_id=patient,
+            patient_id=patient,
+            scan_id=patient,
+            split="val" if fold_of[patient] == held_out else "train",
+            fold=str(fold_of[patient]),
+            volume=path,
+            labels=dict(zip(LABELS, labels[patient], strict=True)),
+        )
+
+
+def _scan_row(record: ScanRecord) -> dict[str, Any]:
+    """Age and sex as the header of the volume states them, "" where it does not."""
+    found = {"age": "", "sex": ""}
+    with record.volume.open("rb") as file:
+        for line in file.read(HEADER_BYTES).split(b"\n"):
+            key, equals, value = (part.strip() for part in line.partition(b"="))
+            name = FIELDS.get(key.decode("latin-1")) if equals else None
+            if name and value.isascii():
+                found[name] = value.decode("ascii")
+            if key == b"ElementDataFile":
+                break
+    years = read_age(found["age"])
+    return {
+        "volume_id": record.volume_id,
+        "age": found["age"],
+        "age_years": "" if years is None else years,
+        "sex": found["sex"],
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.stoic2021",
+        description="Prepare STOIC2021's training set. Can be interrupted and restarted.",
+        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
+        "2 wrong call.",
+    )
+    parser.add_argument("--source", type=Path, required=True, help="folder with data/mha, metadata")
+    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
+    parser.add_argument("--folds", type=int, default=5, help="how many")
+    parser.add_argument("--fold", type=int, default=0, help="the fold that is held out (val)")
+    parser.add_argument("--seed", type=int, default=0, help="of the folds")
+    add_arguments(parser)
+    add_sharding(parser)
+    asked = parser.parse_args(arguments)
+    return run(
+        lambda: prepare_stoic2021(
+            asked.source,
+            asked.output,
+            settings=settings_from(asked),
+            folds=asked.folds,
+            fold=asked.fold,
+            seed=asked.seed,
+            shard=asked.shard,
+            force=asked.force,
+            workers=asked.workers,
+            progress=asked.progress,
+        )
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
