@@ -20,7 +20,8 @@ from mg3d.data.volume import Volume
 
 AIR = -1000.0  # HU
 HU_RANGE = (-1024.0, 3071.0)  # of 12 bits; padding below and metal above do not bleed into tissue
-SLAB_BYTES = 8 << 20  # of a slab in float32
+SLAB_BYTES = 2 << 20  # of a slab in float32; it stays in the processor's cache
+BLOCK = 16  # new voxels of an axis made at a time: a block reaches few old ones
 MASK_SHARE = 0.25  # of a new voxel that a finding must fill to be marked there
 
 
@@ -75,6 +76,19 @@ class GridVolume:
 
 
 @dataclass(frozen=True)
+class _Block:
+    """Some neighbouring new voxels of an axis, and the old ones that they are made of."""
+
+    new: slice
+    old: slice
+    weights: Float32[np.ndarray, "new old"]
+
+    def within(self, cropped: slice) -> slice:
+        """`old`, counted from the start of a crop."""
+        return slice(self.old.start - cropped.start, self.old.stop - cropped.start)
+
+
+@dataclass(frozen=True)
 class _Axis:
     """New voxel i of an axis is centred at `start + (i + 0.5) * step`, old voxels from the edge."""
 
@@ -95,6 +109,17 @@ class _Axis:
         weight *= np.where(inside > 0, inside, 0)[:, None] / np.where(total > 0, total, 1)
         return weight.astype(np.float32)
 
+    def blocks(self) -> list[_Block]:
+        """The weights without most of their zeros; no block where all new voxels are outside."""
+        weights, blocks = self.weights(), []
+        for start in range(0, self.size, BLOCK):
+            part = weights[start : start + BLOCK]
+            used = np.flatnonzero(part.any(axis=0))
+            if len(used):
+                old = slice(int(used[0]), int(used[-1]) + 1)
+                blocks.append(_Block(slice(start, start + len(part)), old, part[:, old]))
+        return blocks
+
 
 def to_grid(volume: Volume, grid: Grid) -> GridVolume:
     """Bring a volume, its values in HU, to the model's grid.
@@ -109,7 +134,8 @@ def to_grid(volume: Volume, grid: Grid) -> GridVolume:
 
     def above_air(slab: np.ndarray) -> np.ndarray:
         hu = slab.astype(np.float32)
-        hu *= slope
+        if slope != 1:
+            hu *= slope
         hu += intercept - np.float32(AIR)
         return np.clip(hu, low, high, out=hu)
 
@@ -193,7 +219,9 @@ def hu_to_unit(
 ) -> Float32[np.ndarray, "..."]:
     """0 at the lower end of the HU window, 1 at the upper, clipped."""
     low, high = window
-    return np.clip((hu - low) / (high - low), 0, 1).astype(np.float32)
+    unit = np.subtract(hu, low)
+    unit /= high - low
+    return np.clip(unit, 0, 1, out=unit).astype(np.float32, copy=False)
 
 
 def unit_to_hu(
@@ -206,7 +234,19 @@ def unit_to_hu(
 
 def quantise(unit: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
     """0 to 1 as 0 to 255, rounded."""
-    return np.rint(unit * 255).astype(np.uint8)
+    byte = np.multiply(unit, 255)
+    return np.rint(byte, out=byte).astype(np.uint8)
+
+
+def pack_voxels(
+    hu: Float32[np.ndarray, "H W D"], window: tuple[float, float], dtype: str
+) -> Shaped[np.ndarray, "H W D"]:
+    """The HU window as 0 to 255 (uint8) or 0 to 1 (another type), slab by slab."""
+    packed = np.empty(hu.shape, dtype)
+    for slab in _slabs(hu.shape):
+        unit = hu_to_unit(hu[slab], window)
+        packed[slab] = quantise(unit) if dtype == "uint8" else unit
+    return packed
 
 
 def _place(volume: Volume, grid: Grid) -> tuple[_Axis, _Axis, _Axis]:
@@ -237,20 +277,28 @@ def _resample(
     voxels: Shaped[np.ndarray, "H W D"], axes: tuple[_Axis, _Axis, _Axis], convert: Any
 ) -> Float32[np.ndarray, "h w d"]:
     """Weighted means along d, then w, slab by slab; then h. Always in this order."""
-    along_h, along_w, along_d = (axis.weights() for axis in axes)
-    used = [np.flatnonzero(weight.any(axis=0)) for weight in (along_h, along_w, along_d)]
-    if not all(len(which) for which in used):
-        return np.zeros((len(along_h), len(along_w), len(along_d)), np.float32)
-    rows, columns, depths = (slice(int(which[0]), int(which[-1]) + 1) for which in used)
-    along_h, along_w, along_d = along_h[:, rows], along_w[:, columns], along_d[:, depths]
-    cropped = voxels[rows, columns, depths]
-    thin = np.empty((cropped.shape[0], len(along_w), len(along_d)), np.float32)
+    along_h, along_w, along_d = (axis.blocks() for axis in axes)
+    result = np.zeros([axis.size for axis in axes], np.float32)
+    if not (along_w and along_d):
+        return result
+    columns = slice(along_w[0].old.start, along_w[-1].old.stop)
+    depths = slice(along_d[0].old.start, along_d[-1].old.stop)
+    most = max((block.weights.shape[1] for block in along_h), default=0)
+    space = np.zeros((most, *result.shape[1:]), np.float32)  # one for all: new memory is slow
     with _one_thread():
-        for slab in _slabs(cropped.shape):
-            values = convert(cropped[slab])
-            thin[slab] = along_w @ (values @ along_d.T)
-        result = along_h @ thin.reshape(len(thin), -1)
-    return result.reshape(-1, *thin.shape[1:])
+        for block in along_h:
+            cropped = voxels[block.old, columns, depths]
+            thin = space[: len(cropped)]
+            for slab in _slabs(cropped.shape):
+                values = convert(cropped[slab])
+                narrow = np.zeros((*values.shape[:2], thin.shape[2]), np.float32)
+                for part in along_d:
+                    narrow[..., part.new] = values[..., part.within(depths)] @ part.weights.T
+                for part in along_w:
+                    thin[slab, part.new] = part.weights @ narrow[:, part.within(columns)]
+            new = result[block.new]
+            np.matmul(block.weights, thin.reshape(len(thin), -1), out=new.reshape(len(new), -1))
+    return result
 
 
 def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mg3d import __version__
-from mg3d.data.grid import classes_to_grid, hu_to_unit, masks_to_grid, quantise, to_grid
+from mg3d.data.grid import classes_to_grid, masks_to_grid, pack_voxels, to_grid
 from mg3d.data.histogram import count_values
 from mg3d.data.labels_volume import check_grids, check_pair
 from mg3d.data.prepared import read_facts, write_array, write_masks
@@ -81,8 +81,7 @@ def prepare_volume(
         on_grid = to_grid(volume, settings.grid)
     except (ValueError, OSError, MemoryError) as error:
         return Outcome({}, _tidy(error, record, root))
-    unit = hu_to_unit(on_grid.voxels, scaled.window)
-    voxels = quantise(unit) if settings.dtype == "uint8" else unit.astype(np.float16)
+    voxels = pack_voxels(on_grid.voxels, scaled.window, settings.dtype)
     facts = {
         "version": FACTS_VERSION,
         "request": request,
@@ -96,7 +95,7 @@ def prepare_volume(
         "rescale": scaled.facts,
         "histogram": count_values(scaled),
         "warnings": list(volume.warnings),
-        "voxels_sha256": hashlib.sha256(voxels.tobytes()).hexdigest(),
+        "voxels_sha256": hashlib.sha256(voxels.data).hexdigest(),
     }
     if masks is not None:  # first: a volume that is there says that all is there
         write_masks(masks_path, masks, facts)

@@ -11,6 +11,7 @@ from mg3d.data.grid import (
     Grid,
     hu_to_unit,
     masks_to_grid,
+    pack_voxels,
     quantise,
     to_grid,
     unit_to_hu,
@@ -144,6 +145,8 @@ def test_values_become_hu_before_they_are_mixed():
     stored = scan((hu + 1024).astype(np.uint16), slope=1.0, intercept=-1024.0)
     expected = to_grid(scan(hu.astype(np.int16)), TINY)
     np.testing.assert_array_equal(to_grid(stored, TINY).voxels, expected.voxels)
+    halved = scan((hu * 2).astype(np.int16), slope=0.5)
+    np.testing.assert_array_equal(to_grid(halved, TINY).voxels, expected.voxels)
 
 
 def test_padding_and_metal_do_not_bleed():
@@ -209,6 +212,28 @@ def test_window_and_way_back_by_hand():
     assert unit.tolist() == [0, 0, 0.5, 0.75, 1, 1]
     assert quantise(unit).tolist() == [0, 0, 128, 191, 255, 255]
     assert unit_to_hu(unit, (-1000.0, 1000.0)).tolist() == [-1000, -1000, 0, 500, 1000, 1000]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+def test_packing_slab_by_slab_is_window_and_number_type_at_once(dtype, monkeypatch):
+    monkeypatch.setattr(grid_module, "SLAB_BYTES", 1000)
+    hu, window = random_hu((9, 8, 7)) * 3, (-1000.0, 500.0)
+    unit = np.clip((hu + 1000) / 1500, 0, 1)
+    expected = np.rint(unit * 255) if dtype == "uint8" else unit.astype(np.float16)
+    packed = pack_voxels(hu, window, dtype)
+    assert packed.dtype == dtype
+    np.testing.assert_array_equal(packed, expected)
+    assert len(np.unique(packed)) > 100
+
+
+def test_blocks_do_not_show(monkeypatch):
+    volume = scan(random_hu((40, 30, 30)), (2.0, 2.0, 2.0))
+    for grid in (TINY, Grid((37, 41, 29), crop=(0.9, 0.8, 0.7)), Grid((9, 9, 9), (0.7, 30.0, 2.0))):
+        monkeypatch.setattr(grid_module, "BLOCK", 1000)
+        whole = to_grid(volume, grid).voxels
+        for block in (1, 5, 16):
+            monkeypatch.setattr(grid_module, "BLOCK", block)
+            np.testing.assert_allclose(to_grid(volume, grid).voxels, whole, atol=1e-3)
 
 
 @pytest.mark.parametrize(
