@@ -74,24 +74,25 @@ def _in_order(folder: Path) -> tuple[list[Path], list[str]]:
         other = next(path for path in files if path not in images)
         warnings.append(f"{len(files) - len(images)} files are no images, first {other.name}")
     number_of: dict[int, Path] = {}
-    manners = set()
+    manners: dict[str, list[list[int]]] = {}  # manner of naming -> all numbers of each name
     for path in images:
-        name = re.fullmatch(r"(.*?)(\d+)(\D*)", path.stem)
-        if not name:
+        numbers_in = [int(digits) for digits in re.findall(r"\d+", path.stem)]
+        if not numbers_in:
             raise VolumeError(
                 f"{path}: no slice number in its name, so its place is unknown; number the slices"
             )
-        manners.add(f"{name[1]}#{name[3]}")
-        other = number_of.setdefault(int(name[2]), path)
+        manners.setdefault(re.sub(r"\d+", "\0", path.stem), []).append(numbers_in)
+        other = number_of.setdefault(numbers_in[-1], path)
         if other != path:
             raise VolumeError(
                 f"{folder}: {other.name} and {path.name} have the same slice number; "
                 "one folder holds one scan, each slice once"
             )
-    if len(manners) > 1:
-        ways = ", ".join(sorted(manners)[:3])
+    ways = [way for manner, found in manners.items() for way in _ways(manner, found)]
+    if len(ways) > 1:
         raise VolumeError(
-            f"{folder}: slices are named in {len(manners)} ways ({ways}); one folder holds one scan"
+            f"{folder}: slices are named in {len(ways)} ways ({', '.join(sorted(ways)[:3])}); "
+            "one folder holds one scan"
         )
     numbers = sorted(number_of)
     steps = np.diff(numbers)
@@ -102,6 +103,18 @@ def _in_order(folder: Path) -> tuple[list[Path], list[str]]:
             "taken as neighbours"
         )
     return [number_of[number] for number in numbers], warnings
+
+
+def _ways(manner: str, found: list[list[int]]) -> set[str]:
+    """The manner with its numbers but the last, unless they repeat the last ("a_05_0007_0007")."""
+    columns = list(zip(*found, strict=True))
+    constant = [values if values != columns[-1] else ("#",) * len(found) for values in columns[:-1]]
+    filled = zip(*constant, strict=True) if constant else [()] * len(found)
+    pieces = manner.split("\0")  # no file name holds it
+    return {
+        "".join(f"{piece}{number}" for piece, number in zip(pieces, (*row, "#", ""), strict=True))
+        for row in filled
+    }
 
 
 def _read_image(path: Path, warnings: list[str]) -> UInt8[np.ndarray, "H W"]:

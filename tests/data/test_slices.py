@@ -31,6 +31,17 @@ def test_slices_are_ordered_by_number_not_by_name(tmp_path):
     assert (volume.slope, volume.intercept) == (1, 0)
 
 
+@pytest.mark.parametrize("name", ["A_05_{0:04d}_{0:04d}.png", "{0}#1-{0}.png", "s3_IM{0}_x.png"])
+def test_a_name_may_hold_other_numbers_if_they_say_nothing_else(name, tmp_path):
+    folder = save(tmp_path / "scan", grey(), name=name)
+    plain = read_slices(save(tmp_path / "plain", grey()))
+    assert (read_slices(folder).voxels == plain.voxels).all()
+    save(folder, grey()[:5], name=name.replace("05", "06").replace("#1", "#2").replace("s3", "s4"),
+         start=40)  # fmt: skip
+    with pytest.raises(VolumeError, match="named in 2 ways"):
+        read_slices(folder)
+
+
 @pytest.mark.parametrize(("first", "axes"), [("superior", "LPI"), ("inferior", "LPS")])
 def test_the_order_and_what_is_unknown_are_stated(first, axes, tmp_path):
     volume = read_slices(save(tmp_path / "scan", grey()), first=first)
