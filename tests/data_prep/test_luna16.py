@@ -17,6 +17,7 @@ from mg3d.data.grid import Grid
 from mg3d.data.manifest import read_manifest
 from mg3d.data.prepare import PrepareSettings
 from mg3d.data.prepared import read_array, read_facts
+from mg3d.data.shards import Shard, merge
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.scanner import draw_scan
 
@@ -159,3 +160,15 @@ def test_exit_status_of_the_command(some, tmp_path, capsys):
     (some / "candidates.csv").unlink()
     assert main(call) == 2
     assert "neither candidates.csv nor candidates_V2.csv" in capsys.readouterr().err
+
+
+def test_two_shards_merged_are_one_run(some, tmp_path):
+    settings = PrepareSettings(grid=Grid((8, 8, 8)))
+    prepared(some, tmp_path / "one", settings=settings)
+    for number in (1, 2):
+        prepared(some, tmp_path / "two", settings=settings, shard=Shard(number, 2))
+    merge(tmp_path / "two")
+    for path in (tmp_path / "one").rglob("*.*"):
+        if path.is_file():
+            twin = tmp_path / "two" / path.relative_to(tmp_path / "one")
+            assert twin.read_bytes() == path.read_bytes(), path.name
