@@ -1,53 +1,168 @@
 """3D Swin Transformer encoder, sizes B (embedding 48) and L (embedding 96).
 
-MONAI's transformer, with the patch merging the released weights were trained with: of the eight
-sub-lattices of a 2 x 2 x 2 neighbourhood it takes two twice and two never. MONAI 1.6 repaired it
-under the same parameter names, so that released weights load without a word and give other
-features; `merging="monai"` chooses the repaired one for training from scratch.
+The network of MONAI's `SwinTransformer` under the same parameter names, so that released weights
+load as they are, written for training: the backward pass makes attention maps and wide activations
+again, a few windows at a time, instead of remembering them. The default patch merging is the one
+that the released weights were trained with; see `patch_merging`.
 
-Source: MG-3D (arXiv 2412.05876), implementation details; released code for the merging; Swin UNETR
-(arXiv 2201.01266).
+Source: MG-3D (arXiv 2412.05876), implementation details; Swin UNETR (arXiv 2201.01266); released
+code for the merging.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from mg3d.encoders.feed_forward import FeedForward
 from mg3d.encoders.maps import Encoder, check_fits
+from mg3d.encoders.patch_merging import MERGINGS, ReleasedPatchMerging
+from mg3d.encoders.window_attention import WindowAttention
 
-# Offsets of the sub-lattices in the order of concatenation, as released (old MONAI 0.9).
-_RELEASED_OFFSETS = (
-    (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1),
-)  # fmt: skip
+__all__ = ["MERGINGS", "ReleasedPatchMerging", "Swin3DEncoder"]
 
 
-class ReleasedPatchMerging(nn.Module):
-    """Halve every axis: eight sub-lattices side by side, normalised, reduced to twice the channels.
+class PatchEmbedding(nn.Module):
+    """Cut the volume into cubes and describe each by one token.
+
+    Args:
+        patch: edge of a cube, voxels.
+        input_channels: of the volume.
+        dim: channels of a token.
+    """
+
+    def __init__(self, patch: int, input_channels: int, dim: int):
+        super().__init__()
+        self.patch = patch
+        self.proj = nn.Conv3d(input_channels, dim, kernel_size=patch, stride=patch)
+
+    def forward(self, volume: Float[Tensor, "B c H W D"]) -> Float[Tensor, "B h w e k"]:
+        """One token per cube, channels last."""
+        for axis in (2, 4, 6):  # (B, c, h, p, w, p, e, p)
+            volume = volume.unflatten(axis, (-1, self.patch))
+        cubes = volume.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)
+        return F.linear(cubes, self.proj.weight.flatten(1), self.proj.bias)
+
+
+class Block(nn.Module):
+    """Attention in windows, then a layer for each token on its own; each adds to its input.
+
+    Args:
+        dim: channels.
+        num_heads: attention heads.
+        window: edges of a window, tokens.
+        shifted: whether the windows stand half a window further.
+    """
+
+    def __init__(self, dim: int, num_heads: int, window: Sequence[int], *, shifted: bool):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, num_heads, window, shifted=shifted)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = FeedForward(dim)
+
+    def forward(self, tokens: Float[Tensor, "B H W D c"]) -> Float[Tensor, "B H W D c"]:
+        """The map, seen in context."""
+        tokens = tokens + self.attn(tokens, self.norm1)
+        return self.mlp(tokens, self.norm2)
+
+
+class Stage(nn.Module):
+    """Blocks at one size of map, every second one with shifted windows, then the merging.
 
     Args:
         dim: channels that come; twice as many go.
-        norm_layer: built for 8 * dim channels.
-        spatial_dims: 3; the name under which MONAI gives it.
+        depth: blocks.
+        num_heads: attention heads.
+        window: edges of a window, tokens.
+        merging: a key of `MERGINGS`.
+        checkpointing: keep only what comes into each block.
     """
 
     def __init__(
-        self, dim: int, norm_layer: type[nn.LayerNorm] = nn.LayerNorm, spatial_dims: int = 3
+        self,
+        dim: int,
+        depth: int,
+        num_heads: int,
+        window: Sequence[int],
+        *,
+        merging: str,
+        checkpointing: bool,
     ):
         super().__init__()
-        if spatial_dims != 3:
-            raise ValueError(f"patch merging is written for 3 spatial axes, got {spatial_dims}")
-        self.reduction = nn.Linear(8 * dim, 2 * dim, bias=False)
-        self.norm = norm_layer(8 * dim)
+        self.checkpointing = checkpointing
+        self.blocks = nn.ModuleList(
+            Block(dim, num_heads, window, shifted=bool(place % 2)) for place in range(depth)
+        )
+        self.downsample = MERGINGS[merging](dim)
 
-    def forward(self, features: Float[Tensor, "B H W D c"]) -> Float[Tensor, "B h w e k"]:
-        """The merged map, channels last."""
-        parts = [features[:, i::2, j::2, k::2] for i, j, k in _RELEASED_OFFSETS]
-        return self.reduction(self.norm(torch.cat(parts, dim=-1)))
+    def forward(self, tokens: Float[Tensor, "B H W D c"]) -> Float[Tensor, "B h w e k"]:
+        """The next coarser map."""
+        for block in self.blocks:
+            if self.checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
+        return self.downsample(tokens)
 
 
-MERGINGS = {"released": ReleasedPatchMerging, "monai": "merging"}
+class SwinTransformer(nn.Module):
+    """Patch embedding and four stages, each `layers<stage>` with one entry, as in MONAI.
+
+    Args:
+        embed_dim: channels of the finest map.
+        depths: blocks of each stage.
+        num_heads: attention heads of each stage.
+        window: edge of a window, tokens.
+        patch: edge of a patch, voxels.
+        merging: a key of `MERGINGS`.
+        checkpointing: keep only what comes into each block.
+        input_channels: of the volume.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        depths: Sequence[int],
+        num_heads: Sequence[int],
+        *,
+        window: int,
+        patch: int,
+        merging: str,
+        checkpointing: bool,
+        input_channels: int,
+    ):
+        super().__init__()
+        self.patch_embed = PatchEmbedding(patch, input_channels, embed_dim)
+        stages = (
+            nn.ModuleList(
+                [
+                    Stage(
+                        embed_dim * 2**stage, depths[stage], num_heads[stage], (window,) * 3,
+                        merging=merging, checkpointing=checkpointing,
+                    )
+                ]
+            )
+            for stage in range(4)
+        )  # fmt: skip
+        self.layers1, self.layers2, self.layers3, self.layers4 = stages
+
+    def forward(self, volume: Float[Tensor, "B c H W D"]) -> list[Tensor]:
+        """Five maps, channels first, normalised over the channels without gain or offset."""
+        tokens = self.patch_embed(volume)
+        maps = [_normalised(tokens)]
+        for stage in (self.layers1, self.layers2, self.layers3, self.layers4):
+            tokens = stage[0](tokens)
+            maps.append(_normalised(tokens))
+        return maps
+
+
+def _normalised(tokens: Float[Tensor, "B H W D c"]) -> Float[Tensor, "B c H W D"]:
+    return F.layer_norm(tokens, tokens.shape[-1:]).movedim(-1, 1)
 
 
 class Swin3DEncoder(Encoder):
@@ -59,8 +174,8 @@ class Swin3DEncoder(Encoder):
         num_heads: of each stage; must divide its channels.
         window: edge of the attention window, tokens.
         patch: edge of a patch, voxels; the finest map's stride.
-        merging: "released" or "monai", see above.
-        checkpointing: recompute activations in the backward pass instead of keeping them.
+        merging: "released" for published weights, or "monai", the repaired one.
+        checkpointing: remember only what comes into each block, for a third more time.
         input_channels: of the volume.
 
     Raises:
@@ -93,21 +208,13 @@ class Swin3DEncoder(Encoder):
                 f"num_heads {tuple(num_heads)} must divide the stages' channels {tuple(widths)}; "
                 "change num_heads, or take an embed_dim that is a multiple of num_heads[0]"
             )
-        from monai.networks.nets.swin_unetr import SwinTransformer  # seconds to import
-
         self.width = embed_dim * 16
         self.stride = patch * 16
         self.channels = tuple(embed_dim * 2**stage for stage in range(5))
         self.transformer = SwinTransformer(
-            in_chans=input_channels,
-            embed_dim=embed_dim,
-            window_size=(window,) * 3,
-            patch_size=(patch,) * 3,
-            depths=tuple(depths),
-            num_heads=tuple(num_heads),
-            downsample=MERGINGS[merging],
-            use_checkpoint=checkpointing,
-        )
+            embed_dim, depths, num_heads, window=window, patch=patch, merging=merging,
+            checkpointing=checkpointing, input_channels=input_channels,
+        )  # fmt: skip
 
     def forward(self, volume: Float[Tensor, "B c H W D"]) -> tuple[Tensor, ...]:
         """Maps of each stage, each place normalised over its channels without gain or bias.
@@ -117,3 +224,10 @@ class Swin3DEncoder(Encoder):
         """
         check_fits(volume.shape[2:], self.stride)
         return tuple(self.transformer(volume))
+
+    def compile(self, *args: Any, **settings: Any) -> None:
+        """As of every module, but for the halves of a block, which are fused by hand already."""
+        for part in self.modules():
+            if isinstance(part, WindowAttention | FeedForward):
+                part.forward = torch.compiler.disable(part.forward)  # type: ignore[method-assign]
+        super().compile(*args, **settings)
