@@ -1,0 +1,156 @@
+"""How lean and fast is the Swin encoder beside MONAI's `SwinTransformer` as shipped?
+
+`python -m benchmarks.encoder` prints one JSON line per measurement, ours and MONAI's taking turns,
+and then one line per ratio, from the medians. Each measurement is a process of its own: it builds
+the encoder and a volume, reads how much memory the process holds, runs once, reads the most it has
+held since (the kernel's VmRSS and VmHWM; on a GPU, torch.cuda's own count), and then times a second
+run, whose first-time costs are paid. CPU seconds count user and system time of all threads.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+ENCODERS = ("ours", "monai")
+SHAPES = ((96, 96, 96), (128, 96, 128))
+PASSES = ("forward", "training")  # training: forward and backward, gradients of all parameters
+
+
+def build(name: str, *, checkpointing: bool) -> nn.Module:
+    """Ours with the repaired merging, so that both compute the same, or MONAI's."""
+    if name == "ours":
+        from mg3d.encoders.swin3d import Swin3DEncoder
+
+        return Swin3DEncoder(merging="monai", checkpointing=checkpointing)
+    from monai.networks.nets.swin_unetr import SwinTransformer
+
+    return SwinTransformer(
+        1, 48, (7, 7, 7), (2, 2, 2), (2, 2, 2, 2), (3, 6, 12, 24), use_checkpoint=checkpointing
+    )
+
+
+def one_pass(encoder: Callable[[Tensor], Any], volume: Tensor, kind: str, precision: str) -> None:
+    """A forward pass without gradients, or a training pass; waits until it has ended."""
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    with (
+        torch.set_grad_enabled(kind == "training"),
+        torch.autocast(volume.device.type, half, enabled=half is not None),
+    ):
+        last = encoder(volume)[-1]
+    if kind == "training":
+        last.float().square().mean().backward()
+    if volume.is_cuda:
+        torch.cuda.synchronize()
+
+
+def resident(field: str) -> int:
+    """Bytes of a line of this process's status: VmRSS, held, or VmHWM, the most ever held."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024
+
+
+def measure(given: argparse.Namespace, name: str, kind: str, shape: list[int]) -> dict[str, Any]:
+    """One measurement, in the process that was started for it."""
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    device = torch.device(given.device)
+    encoder = build(name, checkpointing=given.checkpointing).to(device)
+    volume = torch.rand(given.batch, 1, *shape, device=device)
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        one_pass(encoder, volume, kind, given.precision)
+        peak = torch.cuda.max_memory_allocated() - before
+    else:
+        before = resident("VmRSS")
+        one_pass(encoder, volume, kind, given.precision)
+        peak = resident("VmHWM") - before
+    wall, user = time.perf_counter(), time.process_time()
+    one_pass(encoder, volume, kind, given.precision)
+    return {
+        "encoder": name,
+        "pass": kind,
+        "shape": shape,
+        "cpu_seconds": round(time.process_time() - user, 3),
+        "wall_seconds": round(time.perf_counter() - wall, 3),
+        "peak_mb": round(peak / 1e6, 1),
+        **{
+            key: getattr(given, key)
+            for key in ("batch", "device", "threads", "precision", "checkpointing")
+        },
+    }
+
+
+def measurements(arguments: list[str], given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Every measurement, the encoders taking turns, each in a process of its own."""
+    for shape in given.shapes:
+        for kind in given.passes:
+            for _ in range(given.repeats):
+                for name in ENCODERS:
+                    own = ["--one", name, kind, "x".join(map(str, shape))]
+                    done = subprocess.run(
+                        [sys.executable, "-m", "benchmarks.encoder", *arguments, *own],
+                        stdout=subprocess.PIPE,
+                        check=True,
+                    )
+                    yield json.loads(done.stdout.splitlines()[-1])
+
+
+def ratios(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Ours divided by MONAI's, from the medians over the repeats."""
+    groups: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for row in found:
+        groups[row["pass"], "x".join(map(str, row["shape"]))][row["encoder"]].append(row)
+    for (kind, shape), by_encoder in groups.items():
+        line: dict[str, Any] = {"ratio": "ours / monai", "pass": kind, "shape": shape}
+        for key in ("cpu_seconds", "wall_seconds", "peak_mb"):
+            ours, theirs = (
+                statistics.median(row[key] for row in by_encoder[name]) for name in ENCODERS
+            )
+            line[key] = round(ours / theirs, 3)
+        yield line | {"repeats": len(by_encoder["ours"])}
+
+
+def main() -> None:
+    """Read the command line; see the module's first lines."""
+
+    def shape(text: str) -> list[int]:
+        return [int(size) for size in text.split("x")]
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shapes", type=shape, nargs="+", default=[list(s) for s in SHAPES])
+    parser.add_argument("--passes", choices=PASSES, nargs="+", default=list(PASSES))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--checkpointing", action="store_true", help="in both encoders")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        name, kind, size = given.one
+        print(json.dumps(measure(given, name, kind, shape(size))))
+        return
+    found = []
+    for row in measurements(sys.argv[1:], given):
+        found.append(row)
+        print(json.dumps(row), flush=True)
+    for line in ratios(found):
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
