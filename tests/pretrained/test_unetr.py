@@ -17,8 +17,8 @@ def test_swin_unetr_gives_the_five_maps_of_the_encoder(swin, small_swin, volume,
         assert unetr(volume).shape == (1, 3, 32, 64, 32)
     assert len(maps) == len(expected) == 5
     for one, other in zip(maps, expected, strict=True):
-        # MONAI sums in another order; parity's tolerance for a single module, in float32
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * float(other.abs().max()))
+        # Unit variance per place; two implementations may sum in another order.
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
     assert maps[-1].std() > 0.5
 
 
