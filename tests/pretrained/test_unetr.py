@@ -58,10 +58,11 @@ def test_a_skip_block_of_another_size_is_refused(swin):
 
 def test_weights_are_copied_not_shared(swin):
     unetr = to_swin_unetr(swin, 2)
-    before = swin.transformer.patch_embed.proj.weight.clone()
+    before = {name: tensor.clone() for name, tensor in swin.state_dict().items()}
     with torch.no_grad():
-        unetr.swinViT.patch_embed.proj.weight.zero_()
-    assert torch.equal(swin.transformer.patch_embed.proj.weight, before)
+        for parameter in unetr.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in swin.state_dict().items())
 
 
 def test_an_encoder_that_is_no_swin_is_refused():
