@@ -13,6 +13,7 @@ import torch
 
 from mg3d.config import PretrainConfig
 from mg3d.data.dataset import Batch, Patient, collate
+from mg3d.text.encoder import quiet_transformers
 from mg3d.text.tokens import tokenize_report
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -46,7 +47,7 @@ def write_bert(folder: Path, *, width: int = 768, layers: int = 12, seed: int = 
         num_attention_heads=max(1, width // 64),
         intermediate_size=4 * width,
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
         BertModel(settings, add_pooling_layer=False).save_pretrained(folder)
 
