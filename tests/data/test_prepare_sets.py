@@ -6,10 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mg3d.data.finish import finish, make_plan
 from mg3d.data.grid import Grid
 from mg3d.data.intensity import EightBit
 from mg3d.data.manifest import LEAK, read_manifest, read_masks, write_manifest
 from mg3d.data.prepare import PrepareSettings, ScanRecord, prepare
+from mg3d.data.prepare_volume import Outcome
+from mg3d.data.prepared import read_facts, write_masks
 from mg3d.data.records import MaskMeaning
 from mg3d.data.volume import write_nifti
 
@@ -117,6 +120,30 @@ def test_a_patient_on_two_sides_is_refused_unless_the_released_split_is_named(re
         "volumes_of_them": {"train": 1, "val": 1},
         "patients_of_split": {"train": 2, "val": 1},
     }
+
+
+def test_tables_are_not_written_with_a_leak_that_nobody_asked_for(records, tmp_path):
+    records[1] = replace(records[1], split="val")
+    plan = make_plan(
+        records, SETTINGS, source="test", root=tmp_path, masks_mean=MaskMeaning(), labels=()
+    )
+    outcomes = {
+        record.volume_id: Outcome({"source_file": "", "warnings": []}) for record in records
+    }
+    with pytest.raises(ValueError, match="patient p0 is in split 'train' and in split 'val'"):
+        finish(tmp_path, plan, outcomes)
+
+
+def test_masks_of_another_making_are_made_again(records, tmp_path):
+    write_nifti(tmp_path / "raw/m.nii", np.ones((8, 8, 8), np.uint8), np.eye(4))
+    records = [replace(r, masks=tmp_path / "raw/m.nii") for r in records]
+    how = {"mask_kind": "classes", "mask_names": ("a",)}
+    run(records, tmp_path / "out", **how)
+    path = tmp_path / "out/masks/train/v1.safetensors"
+    content, facts = path.read_bytes(), read_facts(path)
+    write_masks(path, np.zeros((4, 4, 4), np.uint8), facts | {"voxels_sha256": "another"})
+    assert run(records, tmp_path / "out", **how).kept == 3
+    assert path.read_bytes() == content
 
 
 def test_a_released_split_without_leak_has_no_note(records, tmp_path):
