@@ -1,7 +1,9 @@
 """Every number a run depends on. A preset is a starting point; change it with `replace`.
 
 The defaults of `PretrainConfig` are the paper's settings, as its released code runs them. A preset
-changes sizes and steps, never the code path.
+changes sizes and steps, never the code path. Where the released code departs from its paper by a
+slip, `paper` follows the paper, like every preset; `quirks=RELEASED_QUIRKS` follows the code, which
+is what published weights need where their fusion is used.
 
 Source: MG-3D (arXiv 2412.05876), implementation details; released code for the schedule.
 """
@@ -14,8 +16,10 @@ from typing import Any
 
 __all__ = [
     "PRESETS",
+    "RELEASED_QUIRKS",
     "LossWeights",
     "PretrainConfig",
+    "Quirks",
     "choose_objectives",
     "find_preset",
     "read_config",
@@ -73,6 +77,31 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Quirks:
+    """Where the released code does something else than the paper says; the defaults are the paper.
+
+    The published weights were trained with all of them (`RELEASED_QUIRKS`), so that what they give
+    beyond the vision encoder is theirs only with the quirks on. `docs/quirks.md` tells each story.
+    """
+
+    mim_reads_words: bool = False  # Q2: MIM meets words, in MLM's fusion, instead of sentences
+    project_twice: bool = False  # Q3: where a volume meets sentences, it is projected twice
+    detach_sentences: bool = False  # Q5: no gradient through the text side of CML, DFA and SSM
+    padded_to: int = 0  # Q10: pad reports to so many tokens, which the gates count like words
+
+    def __post_init__(self) -> None:
+        if self.padded_to < 0:
+            raise ValueError(
+                f"padded_to is a number of tokens, 250 as released, or 0: got {self.padded_to}"
+            )
+
+
+RELEASED_QUIRKS = Quirks(
+    mim_reads_words=True, project_twice=True, detach_sentences=True, padded_to=250
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """One pre-training run. The defaults are the paper's."""
 
@@ -90,6 +119,7 @@ class PretrainConfig:
     dim: int = 768  # fusion width d
     fusion_layers: int = 2
     attention: str = "gated"  # a key of mg3d.attention.ATTENTIONS
+    quirks: Quirks = field(default_factory=Quirks)  # of the released code; none, if not asked for
 
     # what is hidden
     mask_block: int = 16  # edge of a hidden block, voxels
@@ -287,4 +317,5 @@ def parse_config(values: Mapping[str, Any], source: str | Path) -> PretrainConfi
         for key, value in values.items()
     }
     known_values["weights"] = LossWeights(**values.get("weights", {}))
+    known_values["quirks"] = Quirks(**values.get("quirks", {}))
     return PretrainConfig(**known_values)

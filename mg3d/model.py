@@ -5,8 +5,10 @@ serves five objectives; the masked volume needs a second pass, for MIM. The repo
 frozen text encoder once whole (which can be remembered) and once with hidden words.
 
 Source: MG-3D (arXiv 2412.05876), Fig. 2. Follows the paper where the released code differs by a
-slip: MIM is fused with sentences (the released code sends it through the word stack), and the
-volume is projected once (there, twice for the contrastive objectives).
+slip: MIM is fused with sentences (the released code sends it through the word stack, Q2), the
+volume is projected once (there, twice for the contrastive objectives, Q3), their gradient reaches
+the text projection (there not, Q5), and padding counts nowhere (there, in the words' gates, Q10).
+`mg3d.config.Quirks` brings each of these back.
 """
 
 import math
@@ -16,16 +18,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mg3d.attention.fusion import Fusion
 from mg3d.attention.informed import SentenceInformedFeatures
 from mg3d.attention.pooling import SentenceAttentionPool, TokenWeightingPooler, mean_by_index
-from mg3d.config import PretrainConfig, parse_config
+from mg3d.config import PretrainConfig, Quirks, parse_config
 from mg3d.data.dataset import Batch
 from mg3d.encoders import Encoder, build_encoder
-from mg3d.text.encoder import CachedTextEncoder, TextEncoder, load_text_encoder
+from mg3d.text.encoder import (
+    CachedTextEncoder,
+    TextEncoder,
+    TextStates,
+    load_text_encoder,
+)
 from mg3d.weights.hub import HubModel
 
 __all__ = ["MG3D", "Features", "build_model"]
@@ -60,9 +68,14 @@ class MG3D(HubModel):
         dim: fusion width d.
         fusion_layers: layers of each fusion stack.
         attention: a key of `mg3d.attention.ATTENTIONS`.
+        quirks: of the released code, to be followed; none by default.
 
     Attributes:
         config: what `build_model` built it from; saved with its weights.
+
+    Raises:
+        ValueError: if the volume shall be projected twice, but the first projection changes its
+            width.
     """
 
     hub_part: ClassVar[str] = "model"
@@ -77,8 +90,15 @@ class MG3D(HubModel):
         dim: int,
         fusion_layers: int = 2,
         attention: str = "gated",
+        quirks: Quirks | None = None,
     ):
         super().__init__()
+        self.quirks = quirks or Quirks()
+        if self.quirks.project_twice and encoder.width != dim:
+            raise ValueError(
+                f"project_twice needs an encoder as wide as the fusion, but they are "
+                f"{encoder.width} and {dim} wide; change dim, or leave this quirk out"
+            )
         self.encoder = encoder
         self._text_encoder = (text_encoder,)  # in a tuple: frozen, so neither trained nor saved
         self.token_grid = token_grid
@@ -111,33 +131,16 @@ class MG3D(HubModel):
     def forward(self, batch: Batch) -> Features:
         """Encode and fuse; what is hidden in `batch` is filled in, and only that."""
         visual_tokens = self.volume_tokens(batch.volume)
-        with torch.no_grad():
-            text = self.text_encoder(batch.tokens, batch.padding)
-            identity = self._identity(batch)
-            num_sentences = batch.sentence_padding.shape[1]
-            embedded, _ = mean_by_index(text.embedded, batch.sentence, num_sentences)
-        words = self.word_tokens(text.hidden)
-        sentence_tokens, _ = mean_by_index(words, batch.sentence, num_sentences)
+        words, embedded, identity = self._read_reports(batch)
+        sentence_tokens = self._sentence_tokens(words, batch)
 
+        global_tokens = self._project_again(visual_tokens)
         padding = batch.sentence_padding
         fused_volume, fused_sentences = self.sentence_fusion(
-            visual_tokens, sentence_tokens, text_padding=padding
+            global_tokens, sentence_tokens, text_padding=padding
         )
-        volume_vector = self.volume_pooler(visual_tokens)
+        volume_vector = self.volume_pooler(global_tokens)
         informed, aggregate = self.informed(volume_vector, sentence_tokens, padding)
-
-        filled = repaired = None
-        if batch.voxel_mask is not None:
-            seen = batch.volume.masked_fill(batch.voxel_mask, 0.0)  # 0 is air, -1000 HU
-            filled, _ = self.sentence_fusion(
-                self.volume_tokens(seen), sentence_tokens, text_padding=padding
-            )
-        if batch.hidden_tokens is not None:
-            hidden = self.text_encoder.plain(batch.hidden_tokens, batch.padding).hidden
-            _, read = self.word_fusion(
-                visual_tokens, self.word_tokens(hidden), text_padding=batch.padding
-            )
-            repaired = self.word_transform(read)
 
         return Features(
             token_grid=self.token_grid,
@@ -151,14 +154,86 @@ class MG3D(HubModel):
             aggregate=aggregate,
             embedded_sentences=embedded,
             identity=identity,
-            filled_visual_tokens=filled,
-            repaired_words=repaired,
+            filled_visual_tokens=self._fill_voxels(batch, words, sentence_tokens),
+            repaired_words=self._repair_words(batch, visual_tokens),
         )
+
+    def _fill_voxels(
+        self,
+        batch: Batch,
+        words: Float[Tensor, "B L d"],
+        sentence_tokens: Float[Tensor, "B K d"],
+    ) -> Float[Tensor, "B N d"] | None:
+        """Visual tokens of the masked volume, having seen the report."""
+        if batch.voxel_mask is None:
+            return None
+        seen = batch.volume.masked_fill(batch.voxel_mask, 0.0)  # 0 is air, -1000 HU
+        visual_tokens = self.volume_tokens(seen)
+        if self.quirks.mim_reads_words:
+            filled, _ = self.word_fusion(visual_tokens, words, text_padding=self._uncounted(batch))
+        else:
+            filled, _ = self.sentence_fusion(
+                visual_tokens, sentence_tokens, text_padding=batch.sentence_padding
+            )
+        return filled
+
+    def _repair_words(
+        self, batch: Batch, visual_tokens: Float[Tensor, "B N d"]
+    ) -> Float[Tensor, "B T d"] | None:
+        """Word tokens of the report with hidden words, having seen the whole volume."""
+        if batch.hidden_tokens is None:
+            return None
+        hidden = self._states(batch.hidden_tokens, batch.padding, self.text_encoder.plain).hidden
+        words = self.word_tokens(hidden)
+        _, read = self.word_fusion(visual_tokens, words, text_padding=self._uncounted(batch))
+        return self.word_transform(read[:, : batch.tokens.shape[1]])
+
+    def _read_reports(
+        self, batch: Batch
+    ) -> tuple[Float[Tensor, "B L d"], Float[Tensor, "B K e"], Float[Tensor, "B K e"]]:
+        """Word tokens; and, frozen, each sentence's embeddings in its report and on its own."""
+        with torch.no_grad():
+            text = self._states(batch.tokens, batch.padding, self.text_encoder)
+            identity = self._identity(batch)
+            embedded = _mean_sentences(text.embedded, batch)
+        return self.word_tokens(text.hidden), embedded, identity
+
+    def _states(
+        self,
+        tokens: Int[Tensor, "B T"],
+        padding: Bool[Tensor, "B T"],
+        reader: TextEncoder | CachedTextEncoder,
+    ) -> TextStates:
+        """What the frozen encoder makes of tokens; of padding too, where that counts (Q10)."""
+        if not self.quirks.padded_to:
+            return reader(tokens, padding)
+        missing = max(0, self.quirks.padded_to - tokens.shape[1])
+        return reader.plain(
+            F.pad(tokens, (0, missing), value=reader.pad_token),
+            F.pad(padding, (0, missing), value=True),
+            keep_padding=True,
+        )
+
+    def _uncounted(self, batch: Batch) -> Bool[Tensor, "B T"] | None:
+        """Words that no gate counts: padding, unless that counts too (Q10)."""
+        return None if self.quirks.padded_to else batch.padding
+
+    def _sentence_tokens(
+        self, words: Float[Tensor, "B L d"], batch: Batch
+    ) -> Float[Tensor, "B K d"]:
+        """Mean of each sentence's words, without their gradient where the code cuts it (Q5)."""
+        return _mean_sentences(words.detach() if self.quirks.detach_sentences else words, batch)
+
+    def _project_again(self, visual_tokens: Float[Tensor, "B N d"]) -> Float[Tensor, "B N d"]:
+        """Visual tokens as they meet sentences: as they are, or projected once more (Q3)."""
+        return self._project(visual_tokens) if self.quirks.project_twice else visual_tokens
+
+    def _project(self, tokens: Float[Tensor, "B N c"]) -> Float[Tensor, "B N d"]:
+        return self.volume_projection(tokens) + self.modality.weight[1]
 
     def volume_tokens(self, volume: Float[Tensor, "B 1 H W D"]) -> Float[Tensor, "B N d"]:
         """Projected visual tokens of volumes in 0 to 1, with the modality's own offset."""
-        tokens = self.encoder(volume)[-1].flatten(2).mT  # (B, N, C)
-        return self.volume_projection(tokens) + self.modality.weight[1]
+        return self._project(self.encoder(volume)[-1].flatten(2).mT)  # from (B, C, h, w, e)
 
     def word_tokens(self, hidden: Float[Tensor, "B T e"]) -> Float[Tensor, "B T d"]:
         """Projected word tokens, with the modality's own offset."""
@@ -166,13 +241,12 @@ class MG3D(HubModel):
 
     def embed_volumes(self, volume: Float[Tensor, "B 1 H W D"]) -> Float[Tensor, "B d"]:
         """One vector a volume, knowing nothing of any report."""
-        return self.volume_pooler(self.volume_tokens(volume))
+        return self.volume_pooler(self._project_again(self.volume_tokens(volume)))
 
     def embed_reports(self, batch: Batch) -> Float[Tensor, "B d"]:
         """One vector a report, knowing nothing of any volume."""
         words = self.word_tokens(self.text_encoder(batch.tokens, batch.padding).hidden)
-        sentences, _ = mean_by_index(words, batch.sentence, batch.sentence_padding.shape[1])
-        return self.report_pooler(sentences, batch.sentence_padding)
+        return self.report_pooler(self._sentence_tokens(words, batch), batch.sentence_padding)
 
     def _hub_settings(self) -> dict[str, Any]:
         if self.config is None:
@@ -194,6 +268,13 @@ class MG3D(HubModel):
         padded = vectors.new_zeros(*real.shape, vectors.shape[-1])
         padded[real] = vectors
         return padded
+
+
+def _mean_sentences(words: Float[Tensor, "B L c"], batch: Batch) -> Float[Tensor, "B K c"]:
+    """Mean over each sentence's words; L may be longer than the batch's T, by padding."""
+    num_sentences = batch.sentence_padding.shape[1]
+    means, _ = mean_by_index(words[:, : batch.tokens.shape[1]], batch.sentence, num_sentences)
+    return means
 
 
 def build_model(
@@ -225,6 +306,7 @@ def build_model(
         dim=config.dim,
         fusion_layers=config.fusion_layers,
         attention=config.attention,
+        quirks=config.quirks,
     )
     model.config = config
     return model

@@ -24,7 +24,7 @@ EMBEDDED = Path(__file__).parent / "embedded"
 
 @dataclass(frozen=True)
 class TextStates:
-    """What a frozen encoder makes of tokens; zero at padding."""
+    """What a frozen encoder makes of tokens; zero at padding, unless it was asked for."""
 
     embedded: Float[Tensor, "B T e"]  # embedding layer: token + position + type, normalised
     hidden: Float[Tensor, "B T e"]  # last layer
@@ -72,12 +72,19 @@ class TextEncoder(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, tokens: Int[Tensor, "B T"], padding: Bool[Tensor, "B T"]) -> TextStates:
+    def forward(
+        self,
+        tokens: Int[Tensor, "B T"],
+        padding: Bool[Tensor, "B T"],
+        *,
+        keep_padding: bool = False,
+    ) -> TextStates:
         """Read a batch of reports.
 
         Args:
             tokens: as `tokenize_report` gives them, padded with `pad_token`.
             padding: True where a token is padding; it changes nothing in the others.
+            keep_padding: whether `hidden` holds what the model makes of padding, instead of 0.
 
         Raises:
             ValueError: if there are more tokens than the encoder has positions for.
@@ -88,7 +95,8 @@ class TextEncoder(nn.Module):
                 f"{tokens.shape[1]}; tokenise with max_tokens={self.max_tokens} or less"
             )
         hidden = self.model(input_ids=tokens, attention_mask=(~padding).long()).last_hidden_state
-        hidden = hidden.masked_fill(padding.unsqueeze(-1), 0)
+        if not keep_padding:
+            hidden = hidden.masked_fill(padding.unsqueeze(-1), 0)
         return TextStates(embedded=self.embed(tokens, padding), hidden=hidden)
 
     @torch.no_grad()

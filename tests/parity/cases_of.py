@@ -29,6 +29,59 @@ def names(start: str) -> list[str]:
     return sorted(path.stem for path in folder().glob(f"{start}*.json"))
 
 
+# What tells a kind of case, beside the first letter of its name: something in its JSON.
+KINDS = {
+    "a": lambda about: "x1" in about["inputs"] and "masked/ctx1" in about["outputs"],
+    "b": lambda about: {"x1", "img"} & about["inputs"].keys(),
+    "c": lambda about: "sentence_index" in about["settings"],
+    "d": lambda about: "volume" in about["inputs"] and "stage0" in about["outputs"],
+    "e": lambda about: "conv.0.weight" in about["params"] and "rec" in about["outputs"],
+    "f": lambda about: "mlm_head.bias" in about["params"] and "sfr_weighted" in about["outputs"],
+    "g": lambda about: "ssm_base" in about["inputs"],
+    "h": lambda about: "weighted_total" in about["outputs"],
+}
+
+
+def kind_of(name: str) -> str:
+    """The kind of a case, by the first letter of its name and by what its JSON holds.
+
+    Raises:
+        ValueError: if the letter is none of a to h, or the JSON is not of that kind.
+    """
+    letter = name.partition("_")[0]
+    if letter not in KINDS:
+        raise ValueError(
+            f"case {name} in {folder()}: a name starts with one of {', '.join(KINDS)} and '_', "
+            "which tells its kind; name it so, or write an adapter for a new kind"
+        )
+    about = Case(name).description
+    if not KINDS[letter]({"params": {}, "inputs": {}, "outputs": {}, "settings": {}} | about):
+        raise ValueError(
+            f"case {name} in {folder()}: its name says kind {letter}, but its JSON does not hold "
+            "what that kind is made of (see parity/README.md); correct the name or the JSON"
+        )
+    return letter
+
+
+def cases(kind: str, **with_input: bool) -> list[str]:
+    """Every case of a kind in the folder.
+
+    Args:
+        kind: a to h.
+        with_input: `given_maps=True` only those with an input `map_clean`, `stack=True` only those
+            with an input `img`; False only those without.
+    """
+    tells = {"given_maps": "map_clean", "stack": "img"}
+    return [
+        name
+        for name in names(f"{kind}_")
+        if all(
+            (tells[key] in Case(name).description.get("inputs", {})) == wanted
+            for key, wanted in with_input.items()
+        )
+    ]
+
+
 @dataclass(frozen=True)
 class Case:
     """One case, by name."""
