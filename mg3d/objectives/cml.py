@@ -5,8 +5,10 @@ contain the report, so the text alone can solve it: that is how the method is de
 trivial optimum to keep in mind.
 
 Source: MG-3D (arXiv 2412.05876), Fig. 5. Follows the released code: own LayerNorm and bias-free
-projection per side, temperature 0.1; here the gradient also reaches the text projection, which the
-released code cuts off.
+projection per side, temperature 0.1. Its meaning departs from the released code's in some places:
+the gradient also reaches the text projection (cut off there, Q5; `config.quirks.detach_sentences`)
+and is that of the global batch (there divided by the number of processes, Q34); and the volume is
+projected once (there twice, Q3; `config.quirks.project_twice`).
 """
 
 import torch

@@ -4,8 +4,9 @@ SSM makes equal sentences of different patients ask for equal features; DFA keep
 the volume after fusion must find the aggregation of its own sentences among all patients'.
 
 Source: MG-3D (arXiv 2412.05876), inter-patient objectives ("DCL" in the released code). Own
-LayerNorm and bias-free projection per side, temperature 0.1; here the gradient also reaches the
-text projection, which the released code cuts off.
+LayerNorm and bias-free projection per side, temperature 0.1. Its meaning departs from the released
+code's as CML's does: gradient of the text side (Q5), gradient of the global batch (Q34), one
+projection of the volume (Q3); `config.quirks` brings the first and the last back.
 Trivial optimum: the aggregate is made of sentence values, and the fused volume was gated by the
 same sentences, so the text can solve most of it.
 """

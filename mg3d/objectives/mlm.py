@@ -5,7 +5,9 @@ and the prediction transform (all in the model: `Features.repaired_words`); here
 names the word. Only hidden places are looked at, which is also all that is computed.
 
 Source: MG-3D (arXiv 2412.05876), Fig. 3b. The decoder is not tied to the text encoder's embeddings,
-as in the released code; the mean runs over the hidden tokens of the global batch.
+as in the released code; the mean runs over the hidden tokens of the global batch. Values depart
+from the released ones because a share of the real words is hidden, there of all places, padding
+among them (Q36), and because padding does not count in the gates (Q10; `config.quirks.padded_to`).
 Trivial optimum: the unigram model (`unigram_loss`), which reads nothing. Beating it takes the text;
 whether the volume helps shows when it is swapped for another patient's.
 """

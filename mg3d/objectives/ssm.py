@@ -6,7 +6,9 @@ pulls the visual similarity towards the similarity of the words.
 
 Source: MG-3D (arXiv 2412.05876), inter-patient objectives. Follows the released code: the mean runs
 over all sentence pairs, undecided ones included; the head's "batch norm", on the shapes it gets,
-standardises each sentence over its features.
+standardises each sentence over its features. Departs from it with several processes: sentences of
+all patients of the global batch are compared, there only those of one process (Q35). The gradient
+that reaches the text projection is cut off there (Q5; `config.quirks.detach_sentences`).
 Trivial optimum: the "visual" features are sentence values behind one gate each, so the words alone
 solve it. `collapsed_loss` is what features pay that give every pair the same cosine.
 """
