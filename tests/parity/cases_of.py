@@ -114,6 +114,13 @@ class Case:
             fill.tensor(self.name, name, about["shape"], about["scale"], about["shift"])
         )
 
+    def check_all(self, ours: dict[str, torch.Tensor], tolerance: float = SINGLE_MODULE) -> None:
+        """Compare every output of the case; that there is one without counterpart is an error."""
+        missing = sorted(self.description["outputs"].keys() - ours.keys())
+        assert not missing, f"{self.name}: the adapter makes no {', '.join(missing)}"
+        for name in self.description["outputs"]:
+            self.check(name, ours[name], tolerance)
+
     def check(self, name: str, ours: torch.Tensor, tolerance: float = SINGLE_MODULE) -> None:
         """Compare an output with the golden one, all of it or its stored sample and statistics."""
         shape = tuple(self.description["outputs"][name]["shape"])

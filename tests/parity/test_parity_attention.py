@@ -1,15 +1,19 @@
 """Cases a, b, c: gates, gated attention, poolers, by official names.
 
-Case a's module (sigmoid attention over the other side's values, not normalised) is built in the
-released model and never called; what it shares with the rest, its two maps, is compared here, and
-the products with the values are written out.
+Each adapter gives every output it can make of a case, under its official name. Case a's module
+(sigmoid attention over the other side's values, not normalised) is built in the released model and
+never called; what it shares with the rest, its two maps, is ours, and the products with the values
+are written out. The same holds for what case c has of poolers that no loss reads.
 """
 
+import re
+
 import fill
-import numpy as np
 import pytest
 import torch
-from cases_of import Case, names
+import torch.nn.functional as F
+from cases_of import Case, cases
+from torch import Tensor
 
 from mg3d.attention.fusion import Fusion, FusionLayer
 from mg3d.attention.gated import GateMap
@@ -20,6 +24,7 @@ from mg3d.attention.pooling import (
     masked_mean,
     mean_by_index,
 )
+from mg3d.objectives.ssm import SSM
 
 
 def load(module, parameters, renaming):
@@ -32,6 +37,10 @@ def load(module, parameters, renaming):
         }
     )
     return module
+
+
+def linear(tokens, parameters, layer):
+    return tokens @ parameters[f"{layer}.weight"].T + parameters[f"{layer}.bias"]
 
 
 def gated_names(own, other, side):
@@ -49,129 +58,184 @@ def gated_layer(case, prefix=""):
     return load(layer, parameters, gated_names(1, 2, "volume") | gated_names(2, 1, "text"))
 
 
-@pytest.mark.parametrize("name", [n for n in names("b_gated") if "stack" not in n])
-def test_gated_attention_equals_the_released_loops(name):
-    case = Case(name)
+def sigmoid_attention(case: Case) -> dict[str, Tensor]:
+    """Case a."""
+    parameters = case.parameters()
+    inputs = {i: case.input(f"x{i}")[None].requires_grad_() for i in (1, 2)}
+    dim = inputs[1].shape[-1]
+    by_first = load(GateMap(dim), parameters, {"query": "query1", "key": "key2"})
+    by_second = load(GateMap(dim), parameters, {"query": "query2", "key": "key1"})
+    maps = {1: by_second(inputs[2], inputs[1])[0], 2: by_first(inputs[1], inputs[2])[0]}
+    ours = {}
+    for i, gates in maps.items():
+        value = linear(inputs[i][0], parameters, f"value{i}")
+        seen = gates.masked_fill(hidden_scores(case, i, gates.shape), 0.0)
+        ours |= {f"probs{i}": gates, f"ctx{i}": gates @ value}
+        ours |= {f"masked/probs{i}": seen, f"masked/ctx{i}": seen @ value}
+    (ours["ctx1"].square().sum() + ours["ctx2"].square().sum()).backward()
+    return ours | {f"grad_sumsq/x{i}": x.grad[0] for i, x in inputs.items()}
+
+
+def hidden_scores(case, i, shape):
+    """Where the case puts its additive mask of -10000, which closes a gate."""
+    rule = re.search(r"choice\('(\w+)', (\d+), (\d+)\)", case.description["settings"][f"mask{i}"])
+    hidden = torch.zeros(int(rule[2]), dtype=torch.bool)
+    hidden[fill.choice(case.name, rule[1], int(rule[2]), int(rule[3]))] = True
+    return hidden.view(shape)
+
+
+def gated_attention(case: Case) -> dict[str, Tensor]:
+    """Case b, one layer."""
     layer = gated_layer(case)
     first = case.input("x1")[None].requires_grad_()
     second = case.input("x2")[None].requires_grad_()
     out_first, out_second = layer(first, second)
-    case.check("ctx2", out_first[0])
-    case.check("ctx1", out_second[0])
-    case.check("probs2", layer.volume.gates(first, second)[0])
-    case.check("probs1", layer.text.gates(second, first)[0])
-
     (out_first.square().sum() + out_second.square().sum()).backward()
-    case.check("grad_sumsq/x1", first.grad[0])
-    case.check("grad_sumsq/x2", second.grad[0])
+    return {
+        "ctx2": out_first[0],
+        "ctx1": out_second[0],
+        "probs2": layer.volume.gates(first, second)[0],
+        "probs1": layer.text.gates(second, first)[0],
+        "grad_sumsq/x1": first.grad[0],
+        "grad_sumsq/x2": second.grad[0],
+    }
 
 
-@pytest.mark.parametrize("name", [n for n in names("b_gated") if "stack" in n])
-def test_two_layers_equal_the_released_stack_with_padded_reports(name):
-    case = Case(name)
-    fusion = Fusion(case.input("img").shape[-1], num_layers=2)
-    fusion.layers = torch.nn.ModuleList(gated_layer(case, f"{i}.") for i in range(2))
-    reports = [case.input(f"sen{b}")[0] for b in range(len(case.input("img")))]
+def gated_stack(case: Case) -> dict[str, Tensor]:
+    """Case b, several layers: reports of different length, padded here."""
+    image = case.input("img")
+    num_layers = len({name.partition(".")[0] for name in case.description["params"]})
+    fusion = Fusion(image.shape[-1], num_layers)
+    fusion.layers = torch.nn.ModuleList(gated_layer(case, f"{i}.") for i in range(num_layers))
+    reports = [case.input(f"sen{b}")[0] for b in range(len(image))]
     sentences = torch.nn.utils.rnn.pad_sequence(reports, batch_first=True, padding_value=9.0)
     lengths = torch.tensor([len(report) for report in reports])
     padding = torch.arange(sentences.shape[1]) >= lengths[:, None]
-    volume, text = fusion(case.input("img"), sentences, text_padding=padding)
-    case.check("img", volume)
-    for b, length in enumerate(lengths):
-        case.check(f"sen{b}", text[b : b + 1, :length])
+    volume, text = fusion(image, sentences, text_padding=padding)
+    return {"img": volume} | {f"sen{b}": text[b : b + 1, :n] for b, n in enumerate(lengths)}
 
 
-@pytest.mark.parametrize("name", names("a_local"))
-def test_gate_maps_equal_the_released_sigmoid_attention(name):
-    case = Case(name)
-    parameters = case.parameters()
-    first = case.input("x1")[None].requires_grad_()
-    second = case.input("x2")[None].requires_grad_()
-    dim = first.shape[-1]
-    by_first = load(GateMap(dim), parameters, {"query": "query1", "key": "key2"})
-    by_second = load(GateMap(dim), parameters, {"query": "query2", "key": "key1"})
-    values = {
-        i: x @ parameters[f"value{i}.weight"].T + parameters[f"value{i}.bias"]
-        for i, x in ((1, first), (2, second))
-    }
-    maps = {"probs2": by_first(first, second), "probs1": by_second(second, first)}
-    context = {"ctx2": maps["probs2"] @ values[2], "ctx1": maps["probs1"] @ values[1]}
-    for key, tensor in (maps | context).items():
-        case.check(key, tensor[0])
-
-    for key, value in (("1", values[1]), ("2", values[2])):
-        probs = maps[f"probs{key}"][0]
-        hidden = np.zeros(probs.numel(), dtype=bool)
-        hidden[fill.choice(name, f"mask{key}", probs.numel(), 8)] = True
-        open_only = probs.masked_fill(torch.from_numpy(hidden).view_as(probs), 0.0)
-        case.check(f"masked/probs{key}", open_only)
-        case.check(f"masked/ctx{key}", open_only @ value[0])
-
-    sum(c.square().sum() for c in context.values()).backward()
-    case.check("grad_sumsq/x1", first.grad[0])
-    case.check("grad_sumsq/x2", second.grad[0])
-
-
-@pytest.fixture(params=names("c_poolers"))
-def poolers(request):
-    return Case(request.param)
-
-
-def test_one_sided_gate_equals_the_released_one(poolers):
-    keys, queries = poolers.input("uni_x1"), poolers.input("uni_x2")
+def one_sided_gate(case: Case) -> dict[str, Tensor]:
+    keys, queries = case.input("uni_x1"), case.input("uni_x2")
     layer = load(
         InformedLayer(keys.shape[-1]),
-        poolers.parameters("unidir."),
+        case.parameters("unidir."),
         {"gates.query": "query2", "gates.key": "key1", "value": "value1"},
     )
     probs = layer.gates(queries[None], keys[None])[0]
-    poolers.check("unidir/probs", probs)
-    poolers.check("unidir/ctx", probs @ layer.value(keys))
     # As used in the model: one volume vector, one sentence.
     informed = layer(queries[:1], keys[None, :1], torch.zeros(1, 1).bool())
-    poolers.check("unidir_1x1/ctx", informed[0])
-    poolers.check("unidir_1x1/probs", probs[:1, :1])
+    return {
+        "unidir/probs": probs,
+        "unidir/ctx": probs @ layer.value(keys),
+        "unidir_1x1/ctx": informed[0],
+        "unidir_1x1/probs": probs[:1, :1],
+    }
 
 
-def attention_pool(case, prefix):
-    parameters = case.parameters(prefix)
-    return load(
-        SentenceAttentionPool(parameters["q_proj.weight"].shape[0]),
-        parameters,
-        {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "c_proj"},
-    )
-
-
-def test_sentence_pool_equals_the_released_attention_pool(poolers):
-    sentences = poolers.input("pool_x")
-    poolers.check("attpool", attention_pool(poolers, "attpool.")(sentences))
+def attention_pools(case: Case) -> dict[str, Tensor]:
+    renaming = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "c_proj"}
+    sentences = case.input("pool_x")
+    dim = sentences.shape[-1]
+    plain = load(SentenceAttentionPool(dim), case.parameters("attpool."), renaming)
 
     with_mean = torch.cat([sentences.mean(1, keepdim=True), sentences], dim=1)
-    positions = poolers.parameter("attpool_pos.positional_embedding")[: with_mean.shape[1]]
-    pool = attention_pool(poolers, "attpool_pos.")
+    positions = case.parameter("attpool_pos.positional_embedding")[: with_mean.shape[1]]
+    placed = load(SentenceAttentionPool(dim), case.parameters("attpool_pos."), renaming)
     nothing_padded = torch.zeros(with_mean.shape[:2]).bool()
-    poolers.check("attpool_pos", pool.read_first(with_mean + positions, nothing_padded))
+    return {
+        "attpool": plain(sentences),
+        "attpool_pos": placed.read_first(with_mean + positions, nothing_padded),
+    }
 
 
-def test_mean_by_index_equals_the_released_gather(poolers):
-    index = torch.tensor(poolers.description["settings"]["sentence_index"])
-    means, padding = mean_by_index(poolers.input("gather_x"), index - 1, int(index.max()))
-    for b in range(len(index)):  # the released gather leaves sentences without words out
-        poolers.check(f"gather/{b}", means[b][~padding[b]][None])
+def gathers(case: Case) -> dict[str, Tensor]:
+    index = torch.tensor(case.description["settings"]["sentence_index"])
+    means, padding = mean_by_index(case.input("gather_x"), index - 1, int(index.max()))
+    # The released gather leaves sentences without words out.
+    return {f"gather/{b}": means[b][~padding[b]][None] for b in range(len(index))}
 
 
-@pytest.mark.parametrize("name", ["swin_pooler", "swin_pooler96"])
-def test_token_weighting_equals_the_released_pooler(poolers, name):
-    parameters = poolers.parameters(f"{name}.")
-    num_tokens, dim = parameters["fc.weight"].shape[1], parameters["dense.weight"].shape[0]
-    pooler = load(
-        TokenWeightingPooler(num_tokens, dim), parameters, {"weighting": "fc", "output": "dense"}
+def token_poolers(case: Case) -> dict[str, Tensor]:
+    ours = {}
+    for name in ("swin_pooler", "swin_pooler96"):
+        parameters = case.parameters(f"{name}.")
+        num_tokens, dim = parameters["fc.weight"].shape[1], len(parameters["dense.bias"])
+        pooler = load(
+            TokenWeightingPooler(num_tokens, dim),
+            parameters,
+            {"weighting": "fc", "output": "dense"},
+        )
+        ours[name] = pooler(case.input("tok_x")[:, :num_tokens])
+
+    num_rows = case.description["outputs"]["sentence_pooler"]["shape"][1]
+    rows = case.input("tok_x")[:1, :num_rows]
+    mean = masked_mean(rows, torch.zeros(1, num_rows).bool())
+    ours["swin_att_pooler"] = linear(mean, case.parameters("swin_att_pooler."), "dense").tanh()
+    first = case.input("tok_x")[:, 0]  # read by no loss
+    return ours | {"pooler": linear(first, case.parameters("pooler."), "dense").tanh()}
+
+
+def sentence_poolers(case: Case) -> dict[str, Tensor]:
+    parameters = case.parameters("sentence_pooler.")
+    num_rows = case.description["outputs"]["sentence_pooler"]["shape"][1]
+    rows = case.input("tok_x")[:, :num_rows]
+    width, hidden = len(parameters["dense.3.bias"]), len(parameters["dense.0.bias"])
+    ssm = load(
+        SSM(rows.shape[-1], hidden=hidden, width=width),
+        parameters,
+        {"head.expand": "dense.0", "head.output": "dense.3"},
     )
-    poolers.check(name, pooler(poolers.input("tok_x")[:, :num_tokens]))
+    # Two reports at once, which the released model never gives it: standardised over both.
+    features = linear(rows, parameters, "dense.0").transpose(0, 1)
+    features = F.layer_norm(features, features.shape[1:]).transpose(0, 1)
+    return {
+        "sentence_pooler": ssm.eval().visual(rows[0])[None],
+        "sentence_pooler_trainmode": ssm.train().visual(rows[0])[None],
+        "sentence_pooler_b2": linear(F.gelu(features), parameters, "dense.3").tanh(),
+    }
 
 
-def test_the_aggregate_s_pooler_equals_the_released_mean_pooler(poolers):
-    rows = poolers.input("tok_x")[:1, :6]
-    dense = poolers.parameters("swin_att_pooler.dense.")
-    mean = masked_mean(rows, torch.zeros(1, 6).bool())
-    poolers.check("swin_att_pooler", (mean @ dense["weight"].T + dense["bias"]).tanh())
+POOLING = {
+    "unidir": one_sided_gate,
+    "attpool": attention_pools,
+    "gather": gathers,
+    "swin": token_poolers,
+    "pooler": token_poolers,
+    "sentence": sentence_poolers,
+}
+
+
+@pytest.mark.parametrize("name", cases("a"))
+def test_gate_maps_equal_the_released_sigmoid_attention(name):
+    case = Case(name)
+    case.check_all(sigmoid_attention(case))
+
+
+@pytest.mark.parametrize("name", cases("b", stack=False))
+def test_gated_attention_equals_the_released_loops(name):
+    case = Case(name)
+    case.check_all(gated_attention(case))
+
+
+@pytest.mark.parametrize("name", cases("b", stack=True))
+def test_layers_equal_the_released_stack_with_padded_reports(name):
+    case = Case(name)
+    case.check_all(gated_stack(case))
+
+
+@pytest.mark.parametrize("name", cases("c"))
+def test_poolers_and_gathers_equal_the_released_ones(name):
+    case = Case(name)
+    case.check_all(poolers(case))
+
+
+def poolers(case: Case) -> dict[str, Tensor]:
+    """Case c: those poolers that it has outputs of."""
+    kinds = {
+        kind for kind in POOLING for key in case.description["outputs"] if key.startswith(kind)
+    }
+    ours = {}
+    for adapter in {POOLING[kind] for kind in kinds}:
+        ours |= adapter(case)
+    return ours

@@ -2,11 +2,12 @@
 
 The model is the library's, in its released behaviour (`mg3d.config.Quirks`).
 
-Tolerances. Golden numbers are those of a float64 run, except the gradient norms of a case with the
-vision encoder, which the released code computed in float32. Where our run can be float64 too (given
+Tolerances. Golden numbers are those of a float64 run. Where our run can be float64 too (given
 maps), every number is held to 1e-6 of its maximum: that is the 1e-6 which the released SSM adds to
 its number of pairs, and nothing else. In float32, sums over 1.5 million voxels and four Swin stages
-may differ by 1e-4 of the maximum.
+may differ by 1e-4 of the maximum. Gradient norms of a case with the vision encoder are golden in
+float32 only (the JSON says so), and so off by up to 5e-4 themselves: MIM's first convolution, run
+in float64, has the gradient of our float32 run to 3e-6. There 1e-3 is asked.
 """
 
 from dataclasses import dataclass, replace
@@ -143,10 +144,9 @@ def check(case: Case, dtype: torch.dtype) -> None:
     with torch.no_grad():
         ours = released_losses(done) | released_features(done)
     ours |= {f"grad_total/{name}": tensor.grad for name, tensor in done.maps.items()}
-    assert set(case.description["outputs"]) <= set(ours), "an output that nothing is compared with"
-    for name in case.description["outputs"]:
-        case.check(name, ours[name], tolerance)
-    check_gradient_norms(case, done, tolerance)
+    case.check_all(ours, tolerance)
+    golden = case.description.get("precision", {}).get("grad_norm", "torch.float64")
+    check_gradient_norms(case, done, 1e-3 if golden == "torch.float32" else tolerance)
 
 
 @pytest.mark.slow
