@@ -88,7 +88,7 @@ def window_groups(
     for size, coordinate, part in zip(grid, coordinates, regions, strict=True):
         outside |= coordinate >= size
         places = places * size + coordinate
-        region = region * 3 + part
+        region = region * 2 + part
     places = places.masked_fill(outside, 0)
 
     kinds = torch.cat([region, outside.any(1, keepdim=True)], dim=1)
@@ -112,9 +112,7 @@ def _windows_along(
     """Coordinate and region of every place of every window of one axis, after padding and roll."""
     padded = math.ceil(size / edge) * edge
     rolled = torch.arange(padded)
-    region = torch.zeros_like(rolled)
-    if shift:
-        region = (rolled >= padded - edge).long() + (rolled >= padded - shift).long()
+    region = (rolled >= padded - shift).long()  # 1: came round from the near end
     return ((rolled + shift) % padded).view(-1, edge), region.view(-1, edge)
 
 
