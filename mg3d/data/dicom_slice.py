@@ -3,17 +3,21 @@
 Source: DICOM PS3.3, Image Plane Module (C.7.6.2) and CT Image Module (C.8.2.1).
 """
 
+import logging
 import struct
 import warnings as python_warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Shaped
 
 from mg3d.data.payload import VolumeError
+from mg3d.data.stored import check_scaling
 
 TAGS = [
     *("SOPClassUID", "ImageType", "Modality", "SeriesInstanceUID", "SeriesDescription"),
@@ -29,12 +33,6 @@ IMAGE_CLASSES = {  # of storage, where a file without rows and columns is a dama
     "1.2.840.10008.5.1.4.1.1.7": "secondary capture",
 }
 MOST_EDGE = 8192  # pixels
-
-# What pydicom and the decoders behind it raise on damaged bytes.
-DAMAGED = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError),
-    *(OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error),
-)
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,7 @@ def read_slice_header(path: Path) -> SliceHeader | None:
     from pydicom import dcmread
 
     try:
-        with python_warnings.catch_warnings():
-            python_warnings.simplefilter("ignore")  # each value that matters is checked below
+        with _quietly("ignore"):  # each value that matters is checked below
             data = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
             if data.get("Rows") is None or data.get("Columns") is None:
                 if str(data.get("SOPClassUID")) not in IMAGE_CLASSES:
@@ -76,7 +73,7 @@ def read_slice_header(path: Path) -> SliceHeader | None:
             return _facts(path, data)
     except VolumeError:
         raise
-    except DAMAGED as error:
+    except damaged() as error:
         raise VolumeError(
             f"{path}: damaged DICOM header ({type(error).__name__}: {error}); fetch it again"
         ) from error
@@ -91,11 +88,10 @@ def read_pixels(one: SliceHeader) -> Shaped[np.ndarray, "rows columns"]:
     from pydicom import dcmread
 
     try:
-        with python_warnings.catch_warnings():
-            python_warnings.simplefilter("error")  # pixels that are too few or too many
+        with _quietly("error"):  # pixels that are too few or too many
             data = dcmread(one.path)
             pixels = data.pixel_array
-    except (*DAMAGED, UserWarning) as error:
+    except damaged() as error:
         raise VolumeError(
             f"{one.path}: the pixels cannot be read ({error}); fetch the file again "
             "(compressed slices need the package python-gdcm)"
@@ -132,6 +128,7 @@ def _facts(path: Path, data: Any) -> SliceHeader:
                 f"{path}: RescaleSlope {slope} and RescaleIntercept {intercept}, expected two "
                 "numbers, the slope not 0; correct the header"
             )
+        check_scaling(path, *rescale)
     compressed = bool(data.file_meta.TransferSyntaxUID.is_compressed)
     bits = int(data.BitsAllocated)
     if bits not in (8, 16, 32):
@@ -169,3 +166,28 @@ def _numbers(path: Path, data: Any, name: str, count: int) -> tuple[float, ...]:
     if len(numbers) != count or not np.isfinite(numbers).all():
         raise VolumeError(f"{path}: {name} is {value}, expected {count} numbers; fetch it again")
     return numbers
+
+
+def damaged() -> tuple[type[Exception], ...]:
+    """What pydicom and the decoders behind it raise on damaged bytes."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError),
+        *(OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error),
+        *(BytesLengthException, InvalidDicomError, UserWarning),
+    )
+
+
+@contextmanager
+def _quietly(action: Literal["ignore", "error"]) -> Iterator[None]:
+    """Nothing of a file (a name may be in it) reaches the log; what is wrong is raised."""
+    log = logging.getLogger("pydicom")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        with python_warnings.catch_warnings():
+            python_warnings.simplefilter(action)
+            yield
+    finally:
+        log.setLevel(before)

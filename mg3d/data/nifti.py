@@ -12,13 +12,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from mg3d.data.payload import Payload, VolumeError, open_payload
-from mg3d.data.stored import StoredImage, check_geometry, check_voxels, in_words
+from mg3d.data.stored import StoredImage, check_geometry, check_scaling, check_voxels, in_words
 
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4",
           1024: "i8", 1280: "u8"}  # fmt: skip
 OTHER_TYPES = {32: "complex", 128: "colour (RGB)", 1536: "128-bit float", 1792: "complex",
                2048: "complex", 2304: "colour (RGBA)", 1: "1-bit"}  # fmt: skip
 UNITS_TO_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, micrometre
+FORM_CODES = range(6)  # what a sform or qform may be aligned to; 0: there is none
 DISAGREE_MM = 1.0  # sform and qform place a corner of the volume this far apart
 
 
@@ -114,6 +115,7 @@ def read_header(payload: Payload) -> NiftiHeader:
             "fetch the file again"
         )
     slope, intercept = _scaling(raw, warnings)
+    check_scaling(path, slope, intercept)
     affine = _affine(path, raw, shape, warnings)
     return NiftiHeader(
         shape, dtype, max(int(offset), size + 4), slope, intercept, affine, tuple(warnings)
@@ -169,6 +171,12 @@ def _affine(
     path: Path, raw: Any, shape: tuple[int, int, int], warnings: list[str]
 ) -> Float64[np.ndarray, "4 4"]:
     """Stored index to RAS+ mm: the sform, else the qform, else the spacing alone."""
+    for name in ("qform_code", "sform_code"):
+        if int(raw[name]) not in FORM_CODES:
+            raise VolumeError(
+                f"{path}: {name} is {int(raw[name])}, expected 0 to {max(FORM_CODES)}; "
+                "the header is damaged"
+            )
     sform = np.vstack([raw["srow_x"], raw["srow_y"], raw["srow_z"], (0, 0, 0, 1)]).astype(float)
     if raw["sform_code"] > 0:
         affine = sform

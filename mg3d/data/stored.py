@@ -14,6 +14,8 @@ from mg3d.data.payload import VolumeError
 PLAUSIBLE_MM = (0.01, 100.0)  # of a spacing
 SHEARED = 0.01  # cosine between two axes
 OBLIQUE_DEGREES = 5.0
+MOST = 1e20  # of a voxel; more is no measurement, and 32 bits soon overflow
+SCALES = (1e-12, 1e12)  # of a slope; an intercept has the same upper end
 FEW_SLICES = 20  # fewer along an axis are accepted with a warning
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM and MetaImage point left and to the back
 
@@ -69,6 +71,19 @@ def check_geometry(path: Path, affine: Float64[np.ndarray, "4 4"]) -> tuple[str,
     return ()
 
 
+def check_scaling(path: Path, slope: float, intercept: float) -> None:
+    """Nothing, if value = slope x voxel + intercept can be meant.
+
+    Raises:
+        VolumeError: if values would be all one, or too large to be counted with.
+    """
+    if not (SCALES[0] <= abs(slope) <= SCALES[1] and abs(intercept) <= SCALES[1]):
+        raise VolumeError(
+            f"{path}: slope {slope:g} and intercept {intercept:g} cannot be those of an image; "
+            "the header is damaged"
+        )
+
+
 def check_voxels(path: Path, image: StoredImage) -> StoredImage:
     """The same image, air where it held no number (in place), and a word about few slices.
 
@@ -89,7 +104,7 @@ def check_voxels(path: Path, image: StoredImage) -> StoredImage:
 def _replace_nonfinite(path: Path, image: StoredImage) -> tuple[str, ...]:
     bad = 0
     for part in image.voxels.T:  # slice by slice: no mask as large as the volume
-        wrong = ~np.isfinite(part)
+        wrong = ~(np.abs(part) <= MOST)  # also NaN
         bad += int(wrong.sum())
         part[wrong] = (-1000 - image.intercept) / image.slope
     if bad == image.voxels.size:

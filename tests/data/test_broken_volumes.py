@@ -247,6 +247,10 @@ DAMAGE = {
     "flat": (lambda: changed("srow_z", [0, 0, 0, 0]), "singular affine"),
     "parallel": (lambda: changed("srow_y", [-0.8, 0, 0, 0]), "singular affine"),
     "nan affine": (lambda: changed("srow_x", [np.nan, 0, 0, 0]), "affine holds NaN"),
+    "giant slope": (lambda: changed("scl_slope", 1e30), "slope 1e.30 and intercept 0 cannot be"),
+    "tiny slope": (lambda: changed("scl_slope", 1e-30), "cannot be those of an image"),
+    "sform code": (lambda: changed("sform_code", 256), "sform_code is 256, expected 0 to 5"),
+    "qform code": (lambda: changed("qform_code", -1), "qform_code is -1, expected 0 to 5"),
     "metres": (lambda: changed("xyzt_units", 1), "are the header's units right"),
     "no rotation": (lambda: changed("quatern_b", 3.0, None), "no rotation"),
 }
@@ -280,6 +284,15 @@ def test_bytes_after_the_voxels_are_mentioned(tmp_path):
     assert read_volume(tmp_path / "a.nii.gz").warnings == (
         "4 bytes after the voxels were not read",
     )
+
+
+def test_numbers_beyond_any_measurement_are_taken_as_air(tmp_path):
+    content = bytearray(good(np.float64))
+    content[352:360] = np.array([1e300], "<f8").tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    volume = read_volume(tmp_path / "a.nii")
+    assert "1 of 29,760 voxels are NaN or Inf" in volume.warnings[0]
+    assert volume.values().max() < 300 and volume.values().min() == -1000
 
 
 def test_a_bomb_is_not_unpacked(tmp_path):

@@ -271,6 +271,7 @@ REFUSED = {
         "rescale of .* is",
     ),
     "half a rescale": (without("RescaleSlope"), "RescaleSlope None and RescaleIntercept"),
+    "giant slope": (everywhere(RescaleSlope=1e30), "cannot be those of an image"),
     "zero slope": (everywhere(RescaleSlope=0), "slope not 0"),
     "frames": (everywhere(NumberOfFrames=3), "multi-frame file with 3 frames"),
     "colour": (everywhere(SamplesPerPixel=3), "colour image"),
