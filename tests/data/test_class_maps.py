@@ -33,11 +33,11 @@ def test_a_new_voxel_gets_the_class_that_fills_most_of_it():
 
 
 def test_a_later_class_does_not_win_by_being_later():
-    voxels = np.zeros((2, 2, 4), np.uint8)
-    voxels[..., :2], voxels[..., 2:] = 1, 2
+    voxels = np.ones((2, 2, 8), np.uint8)
+    voxels[..., 6:] = 2
     voxels[0, 0, 0] = voxels[0, 1, 0] = 2  # 2 of 8
-    found = classes_to_grid(class_map(voxels), Grid((1, 1, 2)), 2)[0, 0]
-    assert found.tolist() == [1, 2]
+    found = classes_to_grid(class_map(voxels), Grid((1, 1, 4)), 2)[0, 0]
+    assert found.tolist() == [1, 1, 1, 2]
 
 
 def test_a_structure_smaller_than_a_voxel_does_not_vanish():
