@@ -1,6 +1,7 @@
 """Patients as items, many as one batch, and what is hidden of them."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -131,6 +132,27 @@ def test_a_mask_is_the_findings_bit(load, folder, edit):
     last = dataset.load_mask(3, "Interlobular septal thickening")
     assert last.nonzero().tolist() == [[4, 5, 6]]
     assert not dataset.load_mask(3, "Cardiomegaly").any()
+
+
+def test_any_set_of_labels_and_class_masks_will_do(load, folder, edit):
+    classes = np.zeros(SHAPE, np.uint8)
+    classes[1, 2, 3], classes[4, 5, 6] = 1, 2
+    write_array(folder / "m.safetensors", "masks", classes, {})
+    edit(3, masks="m.safetensors", Emphysema="2")
+    facts = {
+        "labels": ["Emphysema"],
+        "label_classes": {"Emphysema": ["none", "some", "much"]},
+        "masks": {"kind": "classes", "names": ["liver", "tumour"]},
+    }
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    dataset = load(folder)
+    assert dataset.label_names == ("Emphysema",)
+    assert dataset.labels().shape == (3, 1)
+    assert dataset.labels()[1, 0] == 2
+    assert dataset.load_mask(3, "liver").nonzero().tolist() == [[1, 2, 3]]
+    assert dataset.load_mask(3, "tumour").nonzero().tolist() == [[4, 5, 6]]
+    with pytest.raises(ValueError, match="mark liver, tumour, not 'Emphysema'"):
+        dataset.load_mask(3, "Emphysema")
 
 
 def test_without_a_mask_file_a_finding_is_nowhere(load, folder):
