@@ -169,6 +169,14 @@ def test_a_patient_whose_files_are_wrong_is_named(copy, tmp_path):
     assert done.exit_status == 3
 
 
+def test_test_patients_without_masks_are_left_out_by_rule(copy, tmp_path):
+    for path in (copy / "testing/patient101").glob("*_gt*"):
+        path.unlink()
+    done = prepare_acdc(copy, tmp_path / "out", settings=AS_IT_IS, workers=0)
+    assert (done.taken, done.exit_status) == (14, 0)
+    assert sum("_gt is missing" in refusal.reason for refusal in done.left_out) == 2
+
+
 def test_wrong_calls(official, tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="neither patient folders with"):
         prepare_acdc(tmp_path, tmp_path / "out")
