@@ -5,6 +5,7 @@ equals one that was not, number for number on a CPU.
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -88,6 +89,7 @@ def pretrain(
     Raises:
         FileExistsError: if `output_dir` holds a run already, and neither `resume` nor `overwrite`
             says what to do with it.
+        FloatingPointError: if a loss is no number any more; the last checkpoint is left as it was.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -211,6 +213,8 @@ def pretrain(
             for name, term in terms.items():
                 sums[name] += float(term.detach()) / config.accumulation
         done = step + 1
+        if config.precision != "fp16":  # there, a step that overflows is skipped by the scaler
+            _check_finite(sums, done, checkpoint)
         seconds = seconds_before + time.perf_counter() - start
         row = {
             "step": done,
@@ -229,6 +233,18 @@ def pretrain(
     final = final or measure()  # a finished run was asked to go on
     accelerator.wait_for_everyone()
     return Run(pretraining, config, history, train, val, last_step, seconds, initial, final)
+
+
+def _check_finite(losses: dict[str, float], step: int, checkpoint: Path) -> None:
+    """Stop before a checkpoint is replaced by one that holds NaN."""
+    broken = [name for name, value in losses.items() if not math.isfinite(value)]
+    if broken:
+        came = ", ".join(f"{name} = {losses[name]}" for name in broken)
+        raise FloatingPointError(
+            f"expected finite losses, got {came} in step {step}; lower learning_rate or set "
+            f"clip_gradient, and continue from {checkpoint} (written before this step, if it is "
+            "there) or start again"
+        )
 
 
 def _fit_batch(

@@ -163,3 +163,11 @@ def test_fp16_without_a_gpu_is_refused(train, config):
         pytest.skip("there is a GPU")
     with pytest.raises(ValueError, match="needs a GPU"):
         train(replace(config, precision="fp16"))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint(train, config, tmp_path):
+    config = replace(config, learning_rate=1e30, save_every=1)
+    with pytest.raises(FloatingPointError, match=r"mim = (nan|inf).*in step 2; lower"):
+        train(config)
+    state = json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())
+    assert state["step"] == 1
