@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.measure import machine, show
+
 ENCODERS = ("ours", "monai")
 SHAPES = ((96, 96, 96), (128, 96, 128))
 PASSES = ("forward", "training")  # training: forward and backward, gradients of all parameters
@@ -144,12 +146,13 @@ def main() -> None:
         name, kind, size = given.one
         print(json.dumps(measure(given, name, kind, shape(size))))
         return
+    where = {"benchmark": "encoder", "machine": machine(given.device) | {"threads": given.threads}}
     found = []
     for row in measurements(sys.argv[1:], given):
         found.append(row)
-        print(json.dumps(row), flush=True)
+        show(where | row)
     for line in ratios(found):
-        print(json.dumps(line), flush=True)
+        show(where | line)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ that does something else as well gives the same numbers; the wall clock's are be
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.measure import machine, show
 from mg3d.data.manifest import read_voxels
 from mg3d.data.prepared import read_array, read_crop, write_array, write_masks
 
@@ -73,6 +73,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     generator = np.random.default_rng(arguments.seed)
+    where = {"benchmark": "loading", "machine": machine()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for shape in ((256, 256, 128), (240, 480, 480)):
@@ -83,14 +84,14 @@ def main() -> None:
                 write_array(path, "volume", array, {})
                 read = crops(path, shape, arguments.seed)
                 line = {"read": "random crop", "crop": CROP, "of": shape, "dtype": dtype}
-                print(json.dumps(line | measure(read, arguments.seconds)), flush=True)
+                show(where | line | measure(read, arguments.seconds))
         for dtype in ("uint8", "float16"):
             path, shape = folder / f"{dtype}.safetensors", (128, 96, 128)
             write_array(path, "volume", np.ones(shape, dtype), {})
             line = {"read": "whole volume", "of": shape, "dtype": dtype}
             rates = measure(lambda path=path: read_voxels(path), arguments.seconds)
-            print(json.dumps(line | rates), flush=True)
-        print(json.dumps(mask_sizes(folder, arguments.seed)), flush=True)
+            show(where | line | rates)
+        show(where | mask_sizes(folder, arguments.seed))
 
 
 if __name__ == "__main__":

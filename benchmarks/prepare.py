@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import machine, show
 from mg3d.data.grid import Grid
 
 WINDOW = (-1000.0, 1000.0)  # HU
@@ -167,13 +168,8 @@ def main() -> None:
             shape = (237, 1024, 1024)
             draw_apart(source, shape, (1.5, 0.35, 0.35))
             for grid in GRIDS:
-                line = {
-                    "route": "mg3d",
-                    "voxels": shape,
-                    "file_bytes": source.stat().st_size,
-                    "grid": grid,
-                }
-                print(json.dumps(line | measure("mg3d", source, small, grid)), flush=True)
+                line = _line("mg3d", shape, source, grid)
+                show(line | measure("mg3d", source, small, grid))
 
 
 def compare(source: Path, small: Path, repeats: int) -> None:
@@ -185,13 +181,7 @@ def compare(source: Path, small: Path, repeats: int) -> None:
         for _ in range(repeats):
             for route in ROUTES:
                 runs[route].append(measure(route, source, small, grid))
-                line = {
-                    "route": route,
-                    "voxels": shape,
-                    "file_bytes": source.stat().st_size,
-                    "grid": grid,
-                }
-                print(json.dumps(line | runs[route][-1]), flush=True)
+                show(_line(route, shape, source, grid) | runs[route][-1])
         ratios = {
             f"{unit}_ratio": round(
                 statistics.median(run[unit] for run in runs["nibabel"])
@@ -200,8 +190,19 @@ def compare(source: Path, small: Path, repeats: int) -> None:
             )
             for unit in ("cpu_seconds", "wall_seconds", "peak_mb")
         }
-        line = {"ratio": "nibabel over mg3d", "voxels": shape, "grid": grid, "repeats": repeats}
-        print(json.dumps(line | ratios), flush=True)
+        line = _line("nibabel over mg3d", shape, source, grid)
+        show(line | {"repeats": repeats} | ratios)
+
+
+def _line(route: str, shape: tuple[int, int, int], source: Path, grid: str) -> dict[str, Any]:
+    return {
+        "benchmark": "prepare",
+        "route": route,
+        "voxels": "x".join(map(str, shape)),
+        "file_bytes": source.stat().st_size,
+        "grid": grid,
+        "machine": machine() | {"threads": 1},
+    }
 
 
 if __name__ == "__main__":

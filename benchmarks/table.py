@@ -6,6 +6,7 @@ in the README, and under each on what it was measured.
 
 import argparse
 import json
+import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,24 @@ def form_rows(lines: list[Line], sizes: tuple[str, ...]) -> Iterator[Row]:
     yield from rows.values()
 
 
+def encoder_rows(lines: list[Line]) -> Iterator[Row]:
+    """One row a pass and size: the medians of both encoders, and ours over MONAI's."""
+    for ratio in (line for line in lines if "ratio" in line):
+        row: Row = {"pass": ratio["pass"], "volume": ratio["shape"]}
+        for key in ("cpu_seconds", "wall_seconds", "peak_mb"):
+            for name in ("ours", "monai"):
+                values = [
+                    line[key]
+                    for line in lines
+                    if line.get("encoder") == name
+                    and line["pass"] == ratio["pass"]
+                    and "x".join(map(str, line["shape"])) == ratio["shape"]
+                ]
+                row[f"{name}, {key}"] = statistics.median(values)
+            row[f"ratio, {key}"] = ratio[key]
+        yield row
+
+
 def plain_rows(lines: list[Line]) -> Iterator[Row]:
     """One row a line, with everything in it that is one number or one word."""
     for line in lines:
@@ -59,6 +78,7 @@ def plain_rows(lines: list[Line]) -> Iterator[Row]:
 
 ROWS: dict[str, Callable[[list[Line]], Iterator[Row]]] = {
     "step": step_rows,
+    "encoder": encoder_rows,
     "gated_attention": lambda lines: form_rows(lines, ("words", "places")),
     "ssm": lambda lines: form_rows(lines, ("patients", "sentences")),
 }
