@@ -16,12 +16,16 @@ ROOMS = [
 
 # What makes an import slow, and the only places that may name it outside a function.
 HEAVY = {
+    "PIL": (),
     "accelerate": (),
+    "gdcm": (),
+    "huggingface_hub": (),
     "ipywidgets": ("mg3d/viz/widgets.py",),
     "matplotlib": ("mg3d/viz/",),
     "monai": (),
     "nibabel": (),
     "pandas": (),
+    "pydicom": (),
     "scipy": (),
     "sklearn": (),
     "torchmetrics": (),

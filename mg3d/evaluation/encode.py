@@ -18,7 +18,7 @@ from mg3d.text.tokens import tokenize_report
 
 @dataclass(frozen=True)
 class Encoded:
-    """One row a patient (its first volume). Index C runs over the findings."""
+    """One row a patient (its first volume). Index C runs over the labels."""
 
     patient_id: tuple[str, ...]
     encoder_features: Float[np.ndarray, "P f"]  # vision encoder alone: tokens' mean and maximum
@@ -26,6 +26,7 @@ class Encoded:
     report_vector: Float[np.ndarray, "P d"]  # the model's, knowing nothing of the volume
     report_words: Float[np.ndarray, "P e"]  # frozen embedding layer: mean of the sentences
     labels: Float[np.ndarray, "P C"]  # 1 present, 0 absent, NaN unknown
+    label_names: tuple[str, ...]  # of the data set, such as the 18 findings of CT-RATE
 
 
 @torch.no_grad()
@@ -59,7 +60,12 @@ def encode_patients(model: MG3D, dataset: VolumeReportDataset, *, batch_size: in
             rows.setdefault(name, []).append(value.float().cpu().numpy())
     model.train(was_training)
     stacked = {name: np.concatenate(values) for name, values in rows.items()}
-    return Encoded(tuple(dataset.patients), labels=dataset.labels(), **stacked)
+    return Encoded(
+        tuple(dataset.patients),
+        labels=dataset.labels(),
+        label_names=tuple(dataset.label_names),
+        **stacked,
+    )
 
 
 @torch.no_grad()

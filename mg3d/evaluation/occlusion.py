@@ -85,12 +85,13 @@ def explain_finding(
 
 
 def pick_patient(dataset: VolumeReportDataset, finding: str) -> int:
-    """Row of the patient whose sign of `finding` fills most voxels; the first if none has it.
+    """Row of the patient whose sign of `finding` fills most voxels; the first if none is known.
 
     Args:
         dataset: one split.
         finding: one of `CT_RATE_FINDINGS`.
     """
-    rows = [row for row in dataset.first_volumes if dataset.rows[finding][row] == 1]
+    known = finding in dataset.label_names
+    rows = [row for row in dataset.first_volumes if known and dataset.rows[finding][row] == 1]
     sizes = {row: int(dataset.load_mask(row, finding).sum()) for row in rows}
     return max(sizes, key=lambda row: sizes[row], default=dataset.first_volumes[0])

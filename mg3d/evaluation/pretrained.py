@@ -29,7 +29,7 @@ class Evaluation:
     probe: Probe  # of the vision encoder's features
     retrieval_aligned: Retrieval  # with a linear alignment head fitted on training patients
     retrieval: Retrieval | None  # with the model's own clip head, if it has one
-    zero_shot: Probe | None  # with the model's own clip head, if it has one
+    zero_shot: Probe | None  # likewise, of the labels that prompts are written for
 
 
 def evaluate(
@@ -54,6 +54,7 @@ def evaluate(
         fitted.labels,
         held_out.encoder_features,
         held_out.labels,
+        names=held_out.label_names,
         seed=seed,
     )
     volumes, reports = align(

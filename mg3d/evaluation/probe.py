@@ -7,12 +7,12 @@ it: random convolutions are a strong baseline.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.evaluation.metrics import Score, aurocs, bootstrap, macro
 
 INVERSE_REGULARISATION = 0.01  # sklearn's C
@@ -20,7 +20,7 @@ INVERSE_REGULARISATION = 0.01  # sklearn's C
 
 @dataclass(frozen=True)
 class Probe:
-    """Scores of one set of features. Index C runs over the findings."""
+    """Scores of one set of features. Index C runs over the labels."""
 
     scores: Float[np.ndarray, "P C"]  # predicted log-odds of held-out patients
     labels: Float[np.ndarray, "P C"]
@@ -34,6 +34,7 @@ def linear_probe(
     test_features: Float[np.ndarray, "Q f"],
     test_labels: Float[np.ndarray, "Q C"],
     *,
+    names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Probe:
     """Fit on training patients, score on held-out ones.
@@ -46,6 +47,7 @@ def linear_probe(
         train_labels: 1, 0, or NaN (that patient is left out for that finding).
         test_features: one row a held-out patient.
         test_labels: likewise.
+        names: of the labels; None numbers them.
         seed: of the bootstrap.
     """
     from sklearn.linear_model import LogisticRegression
@@ -65,24 +67,28 @@ def linear_probe(
                 warnings.simplefilter("error")  # a fit that did not converge is no result
                 model.fit(train[known], target)
             scores[:, finding] = model.decision_function(test)
-    return score_findings(np.where(learnable, test_labels, np.nan), scores, seed=seed)
+    return score_findings(np.where(learnable, test_labels, np.nan), scores, names=names, seed=seed)
 
 
 def score_findings(
-    labels: Float[np.ndarray, "P C"], scores: Float[np.ndarray, "P C"], *, seed: int = 0
+    labels: Float[np.ndarray, "P C"],
+    scores: Float[np.ndarray, "P C"],
+    *,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> Probe:
     """AUROC of every finding and their mean, with an interval over patients.
 
     Args:
         labels: 1, 0 or NaN.
         scores: larger means more likely.
+        names: of the labels; None numbers them.
         seed: of the bootstrap.
     """
     values = aurocs(labels, scores)
     overall = bootstrap(
         lambda chosen: macro(aurocs(labels[chosen], scores[chosen])), len(labels), seed=seed
     )
-    names = CT_RATE_FINDINGS if labels.shape[1] == len(CT_RATE_FINDINGS) else range(len(values))
-    return Probe(
-        scores, labels, {str(n): float(v) for n, v in zip(names, values, strict=True)}, overall
-    )
+    named = names or [str(number) for number in range(len(values))]
+    per_finding = {name: float(value) for name, value in zip(named, values, strict=True)}
+    return Probe(scores, labels, per_finding, overall)

@@ -55,8 +55,12 @@ def zero_shot_scores(
     return volumes @ torch.stack(directions).float().cpu().numpy().T
 
 
-def zero_shot(model: MG3D, head: CLIP, encoded: Encoded, *, seed: int = 0) -> Probe:
-    """AUROC per finding of `zero_shot_scores`; chance is 0.5."""
-    return score_findings(
-        encoded.labels, zero_shot_scores(model, head, project_volumes(head, encoded)), seed=seed
-    )
+def zero_shot(model: MG3D, head: CLIP, encoded: Encoded, *, seed: int = 0) -> Probe | None:
+    """AUROC of `zero_shot_scores` for every label with prompts; chance is 0.5. None without any."""
+    names = [name for name in encoded.label_names if name in PROMPTS]
+    if not names:
+        return None
+    volumes = project_volumes(head, encoded)
+    columns = [encoded.label_names.index(name) for name in names]
+    scores = zero_shot_scores(model, head, volumes, names)
+    return score_findings(encoded.labels[:, columns], scores, names=names, seed=seed)

@@ -68,7 +68,8 @@ def test_every_patient_has_one_row_in_the_order_of_the_data_set(pretraining, val
         "report_words": (4, text_encoder.width),
         "labels": (4, 18),
     }
-    assert [item.name for item in fields(encoded)] == ["patient_id", *shapes]
+    assert encoded.label_names == tuple(val.label_names)
+    assert {item.name for item in fields(encoded)} == {"patient_id", "label_names", *shapes}
 
 
 def test_vectors_are_those_the_objectives_see(pretraining, val, text_encoder):
@@ -175,7 +176,11 @@ def test_a_planted_sign_is_read_off_the_encoder_and_no_other_finding_is(
     )
     fitted, held_out = (encode_patients(model, load(folder, split)) for split in ("train", "val"))
     probe = linear_probe(
-        fitted.encoder_features, fitted.labels, held_out.encoder_features, held_out.labels
+        fitted.encoder_features,
+        fitted.labels,
+        held_out.encoder_features,
+        held_out.labels,
+        names=held_out.label_names,
     )
     assert probe.per_finding[FINDING] > 0.95
     others = [area for name, area in probe.per_finding.items() if name != FINDING]

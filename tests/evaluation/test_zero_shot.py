@@ -1,3 +1,5 @@
+from dataclasses import replace as with_fields
+
 import numpy as np
 import pytest
 import torch
@@ -78,3 +80,25 @@ def test_volumes_that_look_like_what_is_stated_are_found(
     assert result.macro.n == 9
     monkeypatch.setattr(module, "project_volumes", lambda head, encoded: -planted)
     assert zero_shot(*asked, encoded).macro.value == 0.0
+
+
+def test_only_labels_with_prompts_are_scored_whatever_else_a_data_set_has(
+    asked, prepared, text_encoder
+):
+    val = VolumeReportDataset(
+        prepared, "train", text_encoder.tokenizer, max_tokens=96, volume_shape=(32, 32, 32)
+    )
+    encoded = encode_patients(asked[0], val)
+    column = CT_RATE_FINDINGS.index("Emphysema")
+    others = with_fields(
+        encoded,
+        labels=encoded.labels[:, [0, column]],
+        label_names=("of another data set", "Emphysema"),
+    )
+    whole, part = zero_shot(*asked, encoded), zero_shot(*asked, others)
+    assert list(part.per_finding) == ["Emphysema"]
+    np.testing.assert_array_equal(part.scores[:, 0], whole.scores[:, column])
+    nothing = with_fields(
+        encoded, labels=encoded.labels[:, :1], label_names=("of another data set",)
+    )
+    assert zero_shot(*asked, nothing) is None
