@@ -9,7 +9,6 @@ that nearly every heart held out is also trained on; they can be asked for by na
 Source: layout and Info.cfg of the challenge (Bernard et al., IEEE TMI 2018); nnU-Net's raw layout.
 """
 
-import argparse
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.acdc_folds import released_fold
-from data_prep.command import add_arguments, add_sharding, run, settings_from
+from data_prep.command import how_to_work, importer_parser, run, settings_from
 from data_prep.splits import deal_folds
 from mg3d.data.grid import Grid
 from mg3d.data.intensity import Percentiles
@@ -249,21 +248,17 @@ def _existing(folder: Path, name: str) -> Path | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.acdc",
-        description="Prepare ACDC (official or nnU-Net's layout).",
-        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
-        "2 wrong call.",
+    parser = importer_parser(
+        "acdc",
+        "Prepare ACDC (official or nnU-Net's layout).",
+        source="with training, or imagesTr",
+        form=SETTINGS,
     )
-    parser.add_argument("--source", type=Path, required=True, help="with training, or imagesTr")
-    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
     parser.add_argument(
         "--folds", default="patient", choices=FOLDS,
         help="by patient; or as released with MG-3D, with hearts on both sides",
     )  # fmt: skip
     parser.add_argument("--fold", default="0", help="of --folds patient: 0 to 4, held out (val)")
-    add_arguments(parser, SETTINGS)
-    add_sharding(parser)
     asked = parser.parse_args(arguments)
     return run(
         lambda: prepare_acdc(
@@ -272,10 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
             settings=settings_from(asked, SETTINGS),
             folds=asked.folds,
             fold=asked.fold,
-            shard=asked.shard,
-            force=asked.force,
-            workers=asked.workers,
-            progress=asked.progress,
+            **how_to_work(asked),
         )
     )
 

@@ -6,12 +6,11 @@ Source: layout of the data set (Zhang et al., Cell 2020): class, patient, scan, 
 of the MG-3D release, which are by patient, but overlap: three random 60/40 splits.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.command import add_arguments, add_sharding, run
+from data_prep.command import how_to_work, importer_parser, run
 from data_prep.pictures import settings_of_call, settings_of_pictures
 from data_prep.splits import deal_folds
 from data_prep.tables import Row, TableError, read_number, read_table, show
@@ -231,22 +230,18 @@ def _listed(
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.cc_ccii",
-        description="Prepare CC-CCII, folders of slices. Can be interrupted and restarted.",
-        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
-        "2 wrong call.",
+    parser = importer_parser(
+        "cc_ccii",
+        "Prepare CC-CCII, folders of slices. Can be interrupted and restarted.",
+        source="folder with CP, NCP, Normal",
+        form=settings_of_pictures(),
     )
-    parser.add_argument("--source", type=Path, required=True, help="folder with CP, NCP, Normal")
-    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
     parser.add_argument(
         "--folds", type=Path, default=None, metavar="DIR",
         help="folder of the released tables CC_CCII_fold0_train.csv, ...; default: five folds "
         "of the patients that are there",
     )  # fmt: skip
     parser.add_argument("--fold", type=int, default=0, help="that is held out")
-    add_arguments(parser, settings_of_pictures())
-    add_sharding(parser)
     asked = parser.parse_args(arguments)
     return run(
         lambda: prepare_cc_ccii(
@@ -255,10 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
             settings=settings_of_call(asked),
             folds=asked.folds,
             fold=asked.fold,
-            shard=asked.shard,
-            force=asked.force,
-            workers=asked.workers,
-            progress=asked.progress,
+            **how_to_work(asked),
         )
     )
 

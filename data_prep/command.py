@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from mg3d.config import PRESETS, find_preset
 from mg3d.data.grid import Grid
@@ -28,6 +30,35 @@ def settings_of(preset: str) -> PrepareSettings:
     config = find_preset(preset)
     grid = Grid(config.volume_shape, config.spacing_mm, config.crop)
     return PrepareSettings(grid=grid, hu_window=config.hu_window)
+
+
+def importer_parser(
+    name: str, description: str, *, source: str, form: PrepareSettings | None = None
+) -> argparse.ArgumentParser:
+    """The arguments that every importer has; its own may be added.
+
+    Args:
+        name: of its module in `data_prep`.
+        description: one sentence.
+        source: what folder is asked for.
+        form: the source's own prepared form, see `add_arguments`.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m data_prep.{name}",
+        description=description,
+        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
+        "2 wrong call.",
+    )
+    parser.add_argument("--source", type=Path, required=True, help=source)
+    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
+    add_arguments(parser, form)
+    add_sharding(parser)
+    return parser
+
+
+def how_to_work(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What every importer hands on to the engine as it is."""
+    return {name: getattr(arguments, name) for name in ("shard", "force", "workers", "progress")}
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: PrepareSettings | None = None) -> None:

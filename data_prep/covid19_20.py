@@ -8,12 +8,11 @@ Source: file names of the COVID-19-20 challenge (Roth et al., Med. Image Anal. 2
 MG-3D release, runs of consecutive case numbers.
 """
 
-import argparse
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.command import add_arguments, add_sharding, run, settings_from
+from data_prep.command import how_to_work, importer_parser, run, settings_from
 from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
 from mg3d.data.grid import Grid
 from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
@@ -129,21 +128,17 @@ def _records(
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.covid19_20",
-        description="Prepare the labelled part of COVID-19-20.",
-        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
-        "2 wrong call.",
+    parser = importer_parser(
+        "covid19_20",
+        "Prepare the labelled part of COVID-19-20.",
+        source="folder of *_ct and *_seg files",
+        form=SETTINGS,
     )
-    parser.add_argument("--source", type=Path, required=True, help="folder of *_ct and *_seg files")
-    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
     parser.add_argument(
         "--folds", default="released", metavar="released|FILE.json",
         help="the folds of MG-3D, or a list of your own",
     )  # fmt: skip
     parser.add_argument("--fold", default="0", help="the fold that is held out (val)")
-    add_arguments(parser, SETTINGS)
-    add_sharding(parser)
     asked = parser.parse_args(arguments)
     return run(
         lambda: prepare_covid19_20(
@@ -152,10 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
             settings=settings_from(asked, SETTINGS),
             folds=asked.folds,
             fold=asked.fold,
-            shard=asked.shard,
-            force=asked.force,
-            workers=asked.workers,
-            progress=asked.progress,
+            **how_to_work(asked),
         )
     )
 

@@ -9,7 +9,6 @@ Source: layout and tables of the CT-RATE data set (Hamamci et al., arXiv 2403.17
 correction note; traps: README.md.
 """
 
-import argparse
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.command import add_arguments, add_sharding, run, settings_from, settings_of
+from data_prep.command import how_to_work, importer_parser, run, settings_from, settings_of
 from data_prep.ct_rate_tables import (
     EXTENSION,
     NAME,
@@ -293,14 +292,11 @@ def _order(volume_id: str) -> tuple[str, int, int, str, int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.ct_rate",
-        description="Prepare CT-RATE (either release) for MG-3D. Can be interrupted and restarted.",
-        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
-        "2 wrong call.",
+    parser = importer_parser(
+        "ct_rate",
+        "Prepare CT-RATE (either release) for MG-3D. Can be interrupted and restarted.",
+        source="folder with train_fixed, ...",
     )
-    parser.add_argument("--source", type=Path, required=True, help="folder with train_fixed, ...")
-    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
     parser.add_argument(
         "--release", default="auto", choices=("auto", *RELEASE_FOLDERS),
         help="auto: the corrected one of each volume, else the first",
@@ -314,8 +310,6 @@ def main(arguments: list[str] | None = None) -> int:
         help="official: train, and valid as val; train-val:0.05:0: that share of the training "
         "patients is val, and valid is test",
     )  # fmt: skip
-    add_arguments(parser)
-    add_sharding(parser)
     asked = parser.parse_args(arguments)
     most = asked.max_reconstructions
     if most != "all" and not (most.isdigit() and int(most) > 0):
@@ -328,10 +322,7 @@ def main(arguments: list[str] | None = None) -> int:
             release=asked.release,
             split=asked.split,
             max_reconstructions=None if most == "all" else int(most),
-            shard=asked.shard,
-            force=asked.force,
-            workers=asked.workers,
-            progress=asked.progress,
+            **how_to_work(asked),
         )
     )
 

@@ -9,13 +9,12 @@ Source: record and label files of the MG-3D release (Tang et al., CTRG); the lab
 CheXbert's (Smit et al., arXiv 2004.09167).
 """
 
-import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.command import add_arguments, add_sharding, run
+from data_prep.command import how_to_work, importer_parser, run
 from data_prep.ctrg_records import Record, read_records
 from data_prep.pictures import settings_of_call, settings_of_pictures
 from data_prep.splits import hold_out
@@ -259,14 +258,12 @@ def _scan(
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.ctrg_chest",
-        description="Prepare CTRG-Chest, NIfTI or JPG folders. Can be interrupted and restarted.",
-        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
-        "2 wrong call.",
+    parser = importer_parser(
+        "ctrg_chest",
+        "Prepare CTRG-Chest, NIfTI or JPG folders. Can be interrupted and restarted.",
+        source="folder of the data set",
+        form=settings_of_pictures(),
     )
-    parser.add_argument("--source", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
     parser.add_argument("--records", type=Path, help=f"record file; default: {RECORDS_NAME}")
     parser.add_argument(
         "--labels", type=Path, help=f"label table; default: {LABELS_NAME}, if there"
@@ -275,8 +272,6 @@ def main(arguments: list[str] | None = None) -> int:
         "--split", default="disjoint", choices=SPLITS,
         help="disjoint: a tenth of train is val, test as released; released: val is test",
     )  # fmt: skip
-    add_arguments(parser, settings_of_pictures())
-    add_sharding(parser)
     asked = parser.parse_args(arguments)
     return run(
         lambda: prepare_ctrg_chest(
@@ -286,10 +281,7 @@ def main(arguments: list[str] | None = None) -> int:
             records=asked.records,
             labels=asked.labels,
             split=asked.split,
-            shard=asked.shard,
-            force=asked.force,
-            workers=asked.workers,
-            progress=asked.progress,
+            **how_to_work(asked),
         )
     )
 

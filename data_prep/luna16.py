@@ -9,7 +9,6 @@ Source: layout and tables of the LUNA16 challenge (Setio et al., Med. Image Anal
 each split: MG-3D's released configuration.
 """
 
-import argparse
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.command import add_arguments, add_sharding, run, settings_from
+from data_prep.command import how_to_work, importer_parser, run, settings_from
 from data_prep.tables import Row, TableError, read_label, read_number, read_table
 from mg3d.data.grid import Grid, affine_on_grid
 from mg3d.data.metaimage import MOST_HEADER, read_meta_header
@@ -189,17 +188,13 @@ def _places(
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.luna16",
-        description="Prepare LUNA16 and its nodule candidates. Can be interrupted and restarted.",
-        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
-        "2 wrong call.",
+    parser = importer_parser(
+        "luna16",
+        "Prepare LUNA16 and its nodule candidates. Can be interrupted and restarted.",
+        source="folder with subset0, ...",
+        form=default_settings(),
     )
-    parser.add_argument("--source", type=Path, required=True, help="folder with subset0, ...")
-    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
     parser.add_argument("--candidates", type=Path, help="table; default: candidates.csv, else V2")
-    add_arguments(parser, default_settings())
-    add_sharding(parser)
     asked = parser.parse_args(arguments)
     return run(
         lambda: prepare_luna16(
@@ -207,10 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
             asked.output,
             settings=settings_from(asked, default_settings()),
             candidates=asked.candidates,
-            shard=asked.shard,
-            force=asked.force,
-            workers=asked.workers,
-            progress=asked.progress,
+            **how_to_work(asked),
         )
     )
 

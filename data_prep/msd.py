@@ -8,14 +8,13 @@ Source: layout and dataset.json of the Decathlon (Antonelli et al., Nat. Commun.
 MG-3D release, runs of consecutive case numbers.
 """
 
-import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.command import add_arguments, add_sharding, run, settings_from
+from data_prep.command import how_to_work, importer_parser, run, settings_from
 from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
 from data_prep.tables import TableError, read_json
 from mg3d.data.grid import Grid
@@ -191,22 +190,17 @@ def _images(folder: Path) -> list[Path]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.msd",
-        description="Prepare a task of the Medical Segmentation Decathlon (Lung, Colon).",
-        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
-        "2 wrong call.",
+    parser = importer_parser(
+        "msd",
+        "Prepare a task of the Medical Segmentation Decathlon (Lung, Colon).",
+        source="such as Task06_Lung",
+        form=settings_of_task("Lung"),  # shows in --help that it has its own
     )
-    parser.add_argument("--source", type=Path, required=True, help="such as Task06_Lung")
-    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
     parser.add_argument(
         "--folds", default="released", metavar="released|FILE.json",
         help="the folds of MG-3D, or a list of your own",
     )  # fmt: skip
     parser.add_argument("--fold", default="0", help="the fold that is held out (val)")
-    form = settings_of_task("Lung")  # shows in --help that there is a grid of its own
-    add_arguments(parser, form)
-    add_sharding(parser)
     asked = parser.parse_args(arguments)
 
     def work() -> Prepared:
@@ -217,10 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
             settings=settings_from(asked, settings_of_task(task)),
             folds=asked.folds,
             fold=asked.fold,
-            shard=asked.shard,
-            force=asked.force,
-            workers=asked.workers,
-            progress=asked.progress,
+            **how_to_work(asked),
         )
 
     return run(work)

@@ -10,13 +10,12 @@ Source: layout and reference.csv of the STOIC2021 training set (Revel et al., Ra
 challenge's public part).
 """
 
-import argparse
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_prep.command import add_arguments, add_sharding, run, settings_from, settings_of
+from data_prep.command import how_to_work, importer_parser, run, settings_from, settings_of
 from data_prep.ct_rate_tables import read_age
 from data_prep.splits import deal_folds
 from data_prep.tables import TableError, read_label, read_table, show
@@ -166,19 +165,14 @@ def _scan_row(record: ScanRecord) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.stoic2021",
-        description="Prepare STOIC2021's training set. Can be interrupted and restarted.",
-        epilog="Exit status: 0 everything taken, 3 something refused (see refused.csv), "
-        "2 wrong call.",
+    parser = importer_parser(
+        "stoic2021",
+        "Prepare STOIC2021's training set. Can be interrupted and restarted.",
+        source="folder with data/mha, metadata",
     )
-    parser.add_argument("--source", type=Path, required=True, help="folder with data/mha, metadata")
-    parser.add_argument("--output", type=Path, required=True, help="the prepared folder")
     parser.add_argument("--folds", type=int, default=5, help="how many")
     parser.add_argument("--fold", type=int, default=0, help="the fold that is held out (val)")
     parser.add_argument("--seed", type=int, default=0, help="of the folds")
-    add_arguments(parser)
-    add_sharding(parser)
     asked = parser.parse_args(arguments)
     return run(
         lambda: prepare_stoic2021(
@@ -188,10 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
             folds=asked.folds,
             fold=asked.fold,
             seed=asked.seed,
-            shard=asked.shard,
-            force=asked.force,
-            workers=asked.workers,
-            progress=asked.progress,
+            **how_to_work(asked),
         )
     )
 
