@@ -3,11 +3,13 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from mg3d.data.grid import Grid
 from mg3d.data.prepare import PrepareSettings, ScanRecord, prepare
@@ -74,9 +76,17 @@ def whole(records, tmp_path_factory):
 
 
 def in_a_process(work):
-    process = multiprocessing.get_context("fork").Process(target=work)
+    process = multiprocessing.get_context("fork").Process(
+        target=with_an_own_lock, args=(work,), daemon=True
+    )
     process.start()
     return process
+
+
+def with_an_own_lock(work):
+    """A forked process shares tqdm's lock, and killed while it holds it would lock out the rest."""
+    tqdm.set_lock(threading.RLock())
+    work()
 
 
 def die_while_writing(number, records, output, shard=None):
@@ -100,7 +110,7 @@ WRITES = 2 * PATIENTS + 5  # masks and volumes, then the five tables
 @pytest.mark.parametrize("number", range(1, WRITES + 1))
 def test_killed_in_the_middle_of_any_file(number, records, whole, tmp_path):
     process = in_a_process(lambda: die_while_writing(number, records, tmp_path))
-    process.join()
+    process.join(120)
     assert process.exitcode == -signal.SIGKILL
     assert list(tmp_path.rglob(".*.part"))
     run(records, tmp_path)
@@ -109,7 +119,7 @@ def test_killed_in_the_middle_of_any_file(number, records, whole, tmp_path):
 
 def test_there_is_no_file_more_to_be_killed_in(records, whole, tmp_path):
     process = in_a_process(lambda: die_while_writing(WRITES + 1, records, tmp_path))
-    process.join()
+    process.join(120)
     assert process.exitcode == 0
     assert files_of(tmp_path) == whole
 
@@ -120,7 +130,7 @@ def test_killed_again_and_again_at_random_moments(records, whole, tmp_path):
         process = in_a_process(lambda: run(records, tmp_path))
         time.sleep(rng.uniform(0, 0.15))
         process.kill()
-        process.join()
+        process.join(120)
     run(records, tmp_path)
     assert files_of(tmp_path) == whole
 
@@ -128,7 +138,7 @@ def test_killed_again_and_again_at_random_moments(records, whole, tmp_path):
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_shards_merged_are_one_run_also_if_one_was_killed(count, records, whole, tmp_path):
     killed = in_a_process(lambda: die_while_writing(2, records, tmp_path, Shard(1, count)))
-    killed.join()
+    killed.join(120)
     assert killed.exitcode == -signal.SIGKILL
     for number in range(count, 0, -1):
         run(records, tmp_path, Shard(number, count))
