@@ -9,7 +9,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent / "stored"
 SOURCES = {
-    "ablation_tiny": "python -m benchmarks.ablation --data PREPARED --steps 200 --seeds 0",
+    "ablation_tiny": "python -m benchmarks.ablation --data PREPARED --steps 200 --seeds 0 1",
 }
 PANELS = {
     "probe_macro_auroc": "linear probe, macro AUROC",
