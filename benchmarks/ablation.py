@@ -24,6 +24,7 @@ PAPER = ("mim", "mlm", "sfr", "cml", "dfa", "ssm")
 
 DEPARTURES: dict[str, dict[str, Any]] = {  # of the small presets, each put back as in the paper
     "CLIP on the learnt report vector": {"clip_text": "vector"},
+    "15 % of the words hidden": {"word_mask_ratio": 0.15},
     "MIM from nothing": {"mim_from_mean": False},
     "SFR's target learns along": {"sfr_learn_target": True},
     "volumes unchanged": {

@@ -25,6 +25,7 @@ SCORES = {
     "retrieval_recall_at_5_shuffled": "the same, reports shuffled",
     "retrieval_own_head_recall_at_5": "Recall@5 of 64, the model's own `clip` head",
     "zero_shot_macro_auroc": "zero-shot, macro AUROC",
+    "mlm_rise_with_another_patients_volume": "MLM's loss with another patient's volume, less own",
 }
 
 
@@ -56,9 +57,10 @@ def as_markdown(runs: list[dict[str, Any]]) -> str:
     """Both tables, for the README."""
     lines = ["| score | mean | 95 % interval | seeds |", "|---|---|---|---|"]
     for row in score_rows(runs):
-        seeds = " to ".join(f"{value:.3f}" for value in row["of_seeds"])
-        interval = ", ".join(f"{value:.3f}" for value in row["interval"])
-        lines.append(f"| {row['meaning']} | {row['mean']:.3f} | [{interval}] | {seeds} |")
+        digits = 5 if abs(row["mean"]) < 0.01 else 3
+        seeds = " to ".join(f"{value:.{digits}f}" for value in row["of_seeds"])
+        interval = ", ".join(f"{value:.{digits}f}" for value in row["interval"])
+        lines.append(f"| {row['meaning']} | {row['mean']:.{digits}f} | [{interval}] | {seeds} |")
     lines += ["", "| held-out loss | start | end | trivial |", "|---|---|---|---|"]
     for row in loss_rows(runs):
         numbers = " | ".join(f"{row[key]:.3g}" for key in ("initial", "final", "trivial"))

@@ -198,6 +198,7 @@ _TINY = replace(  # any CPU: minutes
     max_tokens=192,
     dim=128,
     mask_block=8,
+    word_mask_ratio=0.75,  # with fewer, the other words tell more than minutes can teach of volumes
     mim_output_stride=2,
     mim_from_mean=True,
     sfr_learn_target=False,

@@ -107,9 +107,10 @@ class MG3D(HubModel):
         self.volume_projection = nn.Linear(encoder.width, dim)
         self.text_projection = nn.Linear(text_encoder.width, dim)
         self.modality = nn.Embedding(2, dim)  # 0: text, 1: volume
-        for layer in (self.volume_projection, self.text_projection, self.modality):
-            nn.init.normal_(layer.weight, std=0.02)
+        nn.init.normal_(self.modality.weight, std=0.02)
         for layer in (self.volume_projection, self.text_projection):
+            # 0.02 at the paper's width of 768; at any other, tokens start out as large as there.
+            nn.init.normal_(layer.weight, std=0.02 * (768 / layer.in_features) ** 0.5)
             nn.init.zeros_(layer.bias)
 
         self.sentence_fusion = Fusion(dim, fusion_layers, attention=attention)

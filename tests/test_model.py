@@ -359,3 +359,14 @@ def test_padding_may_count_in_the_gates_of_words(model, hidden):
     filled, _ = model.word_fusion(seen, model.word_tokens(states.hidden))
     torch.testing.assert_close(long.filled_visual_tokens, filled)
     assert long.repaired_words.shape[1] == hidden.tokens.shape[1]
+
+
+@pytest.mark.parametrize("width", [24, 96, 768])
+def test_tokens_start_as_large_at_every_width_as_at_the_papers(config, text_encoder, width):
+    model = build_model(
+        settings.replace(config, encoder_settings={"channels": (4, width)}, dim=768), text_encoder
+    )
+    weight = model.volume_projection.weight
+    assert float(weight.detach().std()) == pytest.approx(0.02 * (768 / width) ** 0.5, rel=0.03)
+    size = float(model.text_projection.weight.detach().square().sum(dim=1).mean().sqrt())
+    assert size == pytest.approx(0.02 * 768**0.5, rel=0.05)

@@ -91,13 +91,13 @@ def summarise(after: Evaluation, before: Evaluation, *, seed: int = 0) -> dict[s
     """
     best, untrained = after.retrieval_aligned, before.retrieval_aligned
     values: dict[str, Any] = {
-        **_named("probe_macro_auroc", after.probe.macro),
-        **_named("probe_macro_auroc_untrained", before.probe.macro),
-        **_named("probe_gain", gain(after.probe, before.probe, seed=seed)),
+        **named("probe_macro_auroc", after.probe.macro),
+        **named("probe_macro_auroc_untrained", before.probe.macro),
+        **named("probe_gain", gain(after.probe, before.probe, seed=seed)),
         "retrieval_protocol": "alignment head",
-        **_named("retrieval_recall_at_5", best.recall),
-        **_named("retrieval_recall_at_5_shuffled", best.shuffled),
-        **_named("retrieval_recall_at_5_untrained", untrained.recall),
+        **named("retrieval_recall_at_5", best.recall),
+        **named("retrieval_recall_at_5_shuffled", best.shuffled),
+        **named("retrieval_recall_at_5_untrained", untrained.recall),
         "retrieval_chance_at_5": best.chance,
         "retrieval_pool_size": best.pool_size,
         "zero_shot_macro_auroc": None,
@@ -106,10 +106,10 @@ def summarise(after: Evaluation, before: Evaluation, *, seed: int = 0) -> dict[s
         "probe_auroc_per_finding_untrained": _finite(before.probe.per_finding),
     }
     if after.retrieval:
-        values |= _named("retrieval_own_head_recall_at_5", after.retrieval.recall)
-        values |= _named("retrieval_own_head_recall_at_5_shuffled", after.retrieval.shuffled)
+        values |= named("retrieval_own_head_recall_at_5", after.retrieval.recall)
+        values |= named("retrieval_own_head_recall_at_5_shuffled", after.retrieval.shuffled)
     if after.zero_shot:
-        values |= _named("zero_shot_macro_auroc", after.zero_shot.macro)
+        values |= named("zero_shot_macro_auroc", after.zero_shot.macro)
         values["zero_shot_auroc_per_finding"] = _finite(after.zero_shot.per_finding)
     return values
 
@@ -119,7 +119,10 @@ def write_metrics(values: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
 
 
-def _named(name: str, score: Score) -> dict[str, Any]:
+def named(name: str, score: Score | None) -> dict[str, Any]:
+    """A score as `metrics.json` holds it: the value and its interval; null where there is none."""
+    if score is None:
+        return {name: None, f"{name}_interval": None}
     return {name: _finite(score.value), f"{name}_interval": _finite([score.low, score.high])}
 
 

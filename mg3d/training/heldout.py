@@ -22,11 +22,20 @@ def held_out_batches(
     config: PretrainConfig,
     text: TextEncoder | CachedTextEncoder,
     device: torch.device | str,
+    *,
+    draw: int = 0,
 ) -> Iterator[Batch]:
     """Every held-out patient once, with the parts hidden that the objectives need hidden.
 
     Contrastive losses depend on the batch size, so a last batch that is not full is left out too,
     unless it is the only one.
+
+    Args:
+        dataset: held-out patients.
+        config: of the run.
+        text: the frozen text encoder, which knows its special tokens.
+        device: where batches go.
+        draw: another number hides other blocks and words.
     """
     order = dataset.first_volumes
     size = min(config.batch_size, len(order))
@@ -38,7 +47,7 @@ def held_out_batches(
         num_workers=0,
     )
     for position, batch in enumerate(loader):
-        generator = torch.Generator().manual_seed(position)
+        generator = torch.Generator().manual_seed(position + draw * len(order))
         yield hide(batch, config, text, generator).to(device)
 
 

@@ -56,6 +56,15 @@ def test_the_same_is_hidden_every_time_and_not_the_same_in_every_batch(config, v
     assert later.voxel_mask.equal(first[0].voxel_mask)
 
 
+def test_another_draw_hides_other_blocks_and_words_of_the_same_patients(config, val, text_encoder):
+    config = replace(config, batch_size=2)
+    drawn = [list(held_out_batches(val, config, text_encoder, "cpu", draw=n)) for n in (0, 1)]
+    masks = [batch.voxel_mask for batches in drawn for batch in batches]
+    assert not any(a.equal(b) for n, a in enumerate(masks) for b in masks[:n])
+    assert [b.patient_id for b in drawn[0]] == [b.patient_id for b in drawn[1]]
+    assert [b.tokens.tolist() for b in drawn[0]] == [b.tokens.tolist() for b in drawn[1]]
+
+
 def test_losses_are_the_mean_over_batches(config, val, text_encoder, pretraining):
     config = replace(config, batch_size=2)
     with torch.no_grad():

@@ -1,0 +1,80 @@
+"""Does MLM read the volume? Its loss with another patient's volume, less that with the own one.
+
+Both times the same words are hidden of the same reports; only the volumes are swapped. A model that
+guesses from the other words alone loses nothing by the swap.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from mg3d.config import PretrainConfig
+from mg3d.data.dataset import Batch, VolumeReportDataset
+from mg3d.evaluation.metrics import Score, bootstrap
+from mg3d.objectives.mlm import MLM
+from mg3d.objectives.precision import at_least_float32
+from mg3d.training.heldout import held_out_batches
+from mg3d.training.step import Pretraining
+
+DRAWS = 4  # of hidden words; the question is small, and several draws make its answer sharper
+
+
+@torch.no_grad()
+def mlm_rise(
+    pretraining: Pretraining,
+    dataset: VolumeReportDataset,
+    config: PretrainConfig,
+    device: torch.device | str,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Score | None:
+    """How much MLM's loss rises when every report gets another patient's volume.
+
+    Args:
+        pretraining: the model and its objectives.
+        dataset: held-out patients.
+        config: of the run.
+        device: where the model is.
+        draws: how often words are hidden anew; 1: only those of `held_out_losses`.
+        seed: of the interval.
+
+    Returns the mean over patients, in nats a hidden token, with its 95 % interval over patients;
+    None in a run without MLM, or with fewer than two patients to swap.
+    """
+    mlm = pretraining.find(MLM)
+    words_only = replace(config, weights=config.weights.only("mlm"))  # no masked volume is needed
+    if mlm is None:
+        return None
+    was_training = pretraining.training
+    pretraining.eval()
+    rises: list[list[Tensor]] = []
+    text = pretraining.model.text_encoder
+    for draw in range(draws):
+        rises.append([])
+        for batch in held_out_batches(dataset, words_only, text, device, draw=draw):
+            if len(batch) < 2:
+                continue
+            swapped = replace(batch, volume=batch.volume.roll(1, 0))
+            own, other = (_losses(pretraining, mlm, shown) for shown in (batch, swapped))
+            rises[-1].append(other - own)
+    pretraining.train(was_training)
+    if not rises or not rises[0]:
+        return None
+    values = torch.stack([torch.cat(parts) for parts in rises]).mean(dim=0).double().cpu().numpy()
+    return bootstrap(lambda p: float(np.mean(values[p])), len(values), seed=seed)
+
+
+def _losses(pretraining: Pretraining, mlm: MLM, batch: Batch) -> Float[Tensor, " B"]:
+    """Every patient's mean cross-entropy over its hidden tokens."""
+    assert batch.word_mask is not None
+    guesses = at_least_float32(mlm.guess(pretraining.model(batch), batch))
+    surprise = torch.zeros(batch.word_mask.shape, dtype=guesses.dtype, device=guesses.device)
+    surprise[batch.word_mask] = F.cross_entropy(
+        guesses, batch.tokens[batch.word_mask].long(), reduction="none"
+    )
+    return surprise.sum(dim=1) / batch.word_mask.sum(dim=1).clamp(min=1)
