@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,8 @@ def group_of(name: str) -> str:
 
 def run_one(data: Path, name: str, config: PretrainConfig) -> dict[str, object]:
     """Train and score one configuration with one seed."""
-    from mg3d.evaluation.pretrained import evaluate, summarise
+    from mg3d.evaluation.other_volume import mlm_rise
+    from mg3d.evaluation.pretrained import evaluate, named, summarise
     from mg3d.training.loop import pretrain
     from mg3d.training.step import build_pretraining
 
@@ -72,6 +73,8 @@ def run_one(data: Path, name: str, config: PretrainConfig) -> dict[str, object]:
     before = evaluate(untrained, run.train, run.val, seed=config.seed)
     after = evaluate(run.pretraining, run.train, run.val, seed=config.seed)
     scores = summarise(after, before, seed=config.seed)
+    rise = mlm_rise(run.pretraining, run.val, run.config, "cpu", seed=config.seed)
+    scores |= named("mlm_rise_with_another_patients_volume", rise)
     return {
         "configuration": name,
         "seed": config.seed,
@@ -88,7 +91,7 @@ def jobs(arguments: argparse.Namespace) -> Iterator[list[str]]:
     rows = configurations(find_preset(arguments.preset))
     for seed in arguments.seeds:
         for name in rows:
-            if not arguments.only or any(part in name for part in arguments.only):
+            if not arguments.only or any(_means(part, name, rows) for part in arguments.only):
                 yield [
                     *(sys.executable, "-m", "benchmarks.ablation", "--data", str(arguments.data)),
                     *("--preset", arguments.preset, "--steps", str(arguments.steps)),
@@ -96,13 +99,21 @@ def jobs(arguments: argparse.Namespace) -> Iterator[list[str]]:
                 ]
 
 
+def _means(part: str, name: str, rows: Container[str]) -> bool:
+    """Whether a part asks for a row: by its whole name, or, if none is called so, by a piece."""
+    return part == name if part in rows else part in name
+
+
 def write_table(lines: Path, table: Path) -> None:
-    """Mean over seeds of every score, with the mean of the per-seed intervals over patients."""
+    """Mean over seeds of every score, with the mean of the per-seed intervals over patients.
+
+    One row a configuration, number of steps and number of patients.
+    """
     import pandas as pd
 
     runs = pd.DataFrame([json.loads(line) for line in lines.read_text().splitlines()])
     rows = []
-    for name, group in runs.groupby("configuration", sort=False):
+    for (name, _, _), group in runs.groupby(["configuration", "steps", "patients"], sort=False):
         row = {"configuration": name, "group": group_of(name), "seeds": len(group)}
         row |= {key: int(group[key].max()) for key in ("steps", "patients", "held_out_patients")}
         for score in ("probe_macro_auroc", "probe_gain", "retrieval_recall_at_5"):
@@ -110,7 +121,7 @@ def write_table(lines: Path, table: Path) -> None:
             bounds = pd.DataFrame(group[f"{score}_interval"].tolist()).mean()
             row[f"{score}_low"], row[f"{score}_high"] = (round(b, 4) for b in bounds)
         rows.append(row)
-    rows.append(_untrained(runs, rows[0]))
+    rows += [_untrained(group, rows[0]) for _, group in runs.groupby("patients", sort=False)]
     pd.DataFrame(rows).to_csv(table, index=False)
 
 
@@ -120,6 +131,7 @@ def _untrained(runs: Any, like: dict[str, Any]) -> dict[str, Any]:
 
     group = runs.drop_duplicates("seed")
     row: dict[str, Any] = like | {"configuration": "untrained", "group": "together", "steps": 0}
+    row |= {key: int(group[key].max()) for key in ("patients", "held_out_patients")}
     row |= {"seeds": len(group), "probe_gain": 0.0, "probe_gain_low": 0.0, "probe_gain_high": 0.0}
     for score in ("probe_macro_auroc", "retrieval_recall_at_5"):
         row[score] = round(group[f"{score}_untrained"].mean(), 4)
@@ -135,7 +147,9 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, default=0, help="0: the preset's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", help="configurations whose name holds one of these")
+    parser.add_argument(
+        "--only", nargs="+", help="configurations called so, or whose name holds it"
+    )
     parser.add_argument("--parallel", type=int, default=1, help="runs at a time, one thread each")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--table", type=Path, help="make a CSV from a file of JSON lines")
