@@ -91,7 +91,7 @@ def jobs(arguments: argparse.Namespace) -> Iterator[list[str]]:
     rows = configurations(find_preset(arguments.preset))
     for seed in arguments.seeds:
         for name in rows:
-            if not arguments.only or any(_means(part, name, rows) for part in arguments.only):
+            if not arguments.only or any(means(part, name, rows) for part in arguments.only):
                 yield [
                     *(sys.executable, "-m", "benchmarks.ablation", "--data", str(arguments.data)),
                     *("--preset", arguments.preset, "--steps", str(arguments.steps)),
@@ -99,7 +99,7 @@ def jobs(arguments: argparse.Namespace) -> Iterator[list[str]]:
                 ]
 
 
-def _means(part: str, name: str, rows: Container[str]) -> bool:
+def means(part: str, name: str, rows: Container[str]) -> bool:
     """Whether a part asks for a row: by its whole name, or, if none is called so, by a piece."""
     return part == name if part in rows else part in name
 

@@ -10,6 +10,10 @@ from typing import Any
 FOLDER = Path(__file__).parent / "stored"
 SOURCES = {
     "ablation_tiny": "python -m benchmarks.ablation --data PREPARED --steps 200 --seeds 0 1",
+    "longer_tiny": (
+        "python -m benchmarks.ablation --data PREPARED --steps 1800 --seeds 0 "
+        '--only "the paper\'s six" "only clip" "six + clip"'
+    ),
 }
 PANELS = {
     "probe_macro_auroc": "linear probe, macro AUROC",
@@ -42,6 +46,8 @@ def load_ablation(name: str = "ablation_tiny") -> Any:
                 {
                     "configuration": line["configuration"],
                     "group": line["group"],
+                    "steps": line["steps"],
+                    "patients": line["patients"],
                     "score": panel,
                     "value": line[score],
                     "low": line[f"{score}_low"],

@@ -120,7 +120,7 @@ def show_scores(
     import pandas as pd
 
     data = pd.DataFrame(table)
-    _demand(data, "finding", "model", "value")
+    demand_columns(data, "finding", "model", "value")
     models = list(dict.fromkeys(data["model"]))
     last = data[data["model"] == models[-1]].set_index("finding")["value"]
     order = list(dict.fromkeys(data["finding"]))
@@ -157,7 +157,7 @@ def show_ablation(table: Table, *, title: str = "", note: str = "") -> Figure:
     import pandas as pd
 
     data = pd.DataFrame(table)
-    _demand(data, "configuration", "score", "value")
+    demand_columns(data, "configuration", "score", "value")
     if "group" not in data:
         data["group"] = ""
     rows = data[["group", "configuration"]].drop_duplicates()
@@ -252,7 +252,8 @@ def _smooth(values: Any) -> Any:
     return values.rolling(max(1, len(values) // 25), min_periods=1, center=True).mean()
 
 
-def _demand(data: Any, *columns: str) -> None:
+def demand_columns(data: Any, *columns: str) -> None:
+    """Refuse a table that lacks columns, naming them and those it has."""
     missing = [name for name in columns if name not in data]
     if missing:
         raise ValueError(

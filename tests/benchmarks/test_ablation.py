@@ -1,8 +1,9 @@
 import json
 
+import pandas as pd
 import pytest
 
-from benchmarks.ablation import PAPER, configurations, group_of, write_table
+from benchmarks.ablation import PAPER, configurations, group_of, means, write_table
 from mg3d.config import find_preset
 
 
@@ -24,21 +25,48 @@ def test_every_row_differs_from_every_other(rows):
 
 def test_a_departure_put_back_changes_no_objective(rows):
     put_back = [name for name in rows if group_of(name) == "a setting put back"]
-    assert len(put_back) == 5
+    assert len(put_back) == 6
     assert all(rows[name].weights == rows["six + clip"].weights for name in put_back)
     assert all(rows[name] != rows["six + clip"] for name in put_back)
 
 
-def test_the_table_is_the_mean_over_seeds(tmp_path):
+def line_of(value, **facts):
+    """One finished run, as `--one` prints it, with every score at `value`."""
+    line = {"configuration": "only clip", "seed": 0, "steps": 5, "patients": 9} | facts
+    line["held_out_patients"] = 4
     scores = ("probe_macro_auroc", "probe_gain", "retrieval_recall_at_5")
-    lines = []
-    for seed, value in ((0, 0.6), (1, 0.8)):
-        line = {"configuration": "only clip", "seed": seed, "steps": 5, "patients": 9}
-        line["held_out_patients"] = 4
-        for score in (*scores, *(f"{s}_untrained" for s in scores)):
-            line |= {score: value, f"{score}_interval": [value - 0.1, value + 0.1]}
-        lines.append(json.dumps(line))
-    (tmp_path / "runs.jsonl").write_text("\n".join(lines))
+    for score in (*scores, *(f"{s}_untrained" for s in scores)):
+        line |= {score: value, f"{score}_interval": [value - 0.1, value + 0.1]}
+    return json.dumps(line)
+
+
+def test_runs_of_other_length_or_size_are_rows_of_their_own(tmp_path):
+    runs = [line_of(0.6), line_of(0.7, steps=15), line_of(0.8, steps=15, patients=27)]
+    (tmp_path / "runs.jsonl").write_text("\n".join(runs))
+    write_table(tmp_path / "runs.jsonl", tmp_path / "table.csv")
+    table = pd.read_csv(tmp_path / "table.csv")
+    keys = ["configuration", "steps", "patients", "probe_macro_auroc"]
+    assert table[keys].values.tolist() == [
+        ["only clip", 5, 9, 0.6],
+        ["only clip", 15, 9, 0.7],
+        ["only clip", 15, 27, 0.8],
+        ["untrained", 0, 9, 0.6],
+        ["untrained", 0, 27, 0.8],
+    ]
+
+
+def test_a_whole_name_asks_for_one_row_and_a_piece_for_all_that_hold_it(rows):
+    def asked(part):
+        return [name for name in rows if means(part, name, rows)]
+
+    assert asked("six + clip") == ["six + clip"]
+    assert asked("only clip") == ["only clip"]
+    assert asked("without") == [f"six without {name}" for name in PAPER]
+
+
+def test_the_table_is_the_mean_over_seeds(tmp_path):
+    runs = [line_of(value, seed=seed) for seed, value in ((0, 0.6), (1, 0.8))]
+    (tmp_path / "runs.jsonl").write_text("\n".join(runs))
 
     write_table(tmp_path / "runs.jsonl", tmp_path / "table.csv")
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mg3d.viz.curves import show_ablation, show_losses, show_scores
+from mg3d.viz.growth import show_growth
 from mg3d.viz.matrices import show_similarities, show_similarity_matrix
 from mg3d.viz.overlay import show_attention, tokens_to_voxels
 from mg3d.viz.slices import show_grid_of_patients, show_planes
@@ -208,8 +209,28 @@ def test_an_ablation_has_a_row_a_configuration_and_a_panel_a_score():
         assert part in words_of(fig)
 
 
+def test_growth_has_a_line_a_configuration_and_diamonds_for_more_patients():
+    rows = [
+        {"configuration": name, "steps": steps, "patients": patients, "value": value}
+        | {"score": "probe", "low": value - 0.01, "high": value + 0.01}
+        for name, steps, patients, value in [
+            *(("six", 600, 9, 0.7), ("six", 200, 9, 0.6), ("six", 600, 27, 0.8)),
+            *(("clip", 200, 9, 0.65), ("untrained", 0, 9, 0.5)),
+        ]
+    ]
+    fig = show_growth(rows, title="Longer", note="seed 0")
+    (axes,) = fig.axes
+    lines = {(line.get_marker(), *line.get_ydata()) for line in axes.lines if line.get_marker()}
+    assert {("o", 0.6, 0.7), ("D", 0.8), ("o", 0.65)} <= lines  # from few steps to many
+    assert not any(0.5 in line for line in lines if line[0] in "oD")
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["200", "600"]
+    for part in ("Longer", "six", "clip", "27 patients", "untrained", "probe", "seed 0"):
+        assert part in words_of(fig)
+
+
 @pytest.mark.parametrize(
-    ("draw", "column"), [(show_scores, "finding"), (show_ablation, "configuration")]
+    ("draw", "column"),
+    [(show_scores, "finding"), (show_ablation, "configuration"), (show_growth, "configuration")],
 )
 def test_a_table_without_its_columns_is_refused(draw, column):
     with pytest.raises(ValueError, match=rf"lacks the columns {column}.*it has n"):
