@@ -20,7 +20,9 @@ class Score:
     n: int  # patients
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}], n = {self.n}"
+        digits = 5 if abs(self.value) < 0.01 else 3
+        value, low, high = (f"{x:.{digits}f}" for x in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}], n = {self.n}"
 
 
 def auroc(labels: Float[np.ndarray, " P"], scores: Float[np.ndarray, " P"]) -> float:

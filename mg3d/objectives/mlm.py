@@ -9,7 +9,8 @@ as in the released code; the mean runs over the hidden tokens of the global batc
 from the released ones because a share of the real words is hidden, there of all places, padding
 among them (Q36), and because padding does not count in the gates (Q10; `config.quirks.padded_to`).
 Trivial optimum: the unigram model (`unigram_loss`), which reads nothing. Beating it takes the text;
-whether the volume helps shows when it is swapped for another patient's.
+whether the volume helps shows when it is swapped for another patient's
+(`mg3d.evaluation.other_volume`).
 """
 
 import torch.nn.functional as F
