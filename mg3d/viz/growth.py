@@ -65,7 +65,9 @@ def show_growth(table: Table, *, title: str = "", note: str = "") -> Figure:
         plt.Line2D([], [], color=QUIET, linestyle="", label=f"{patients:,} patients", **LARGE)
         for patients in sorted(set(data["patients"]) - {fewest})
     ]
-    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    low, high = panels[0, 0].get_ylim()
+    panels[0, 0].set_ylim(low, high + 0.2 * (high - low))  # room for the legend
+    panels[0, 0].legend(handles=handles, loc="upper left", fontsize=8)
     if title:
         fig.suptitle(title, x=0.01, ha="left")
     if note:
