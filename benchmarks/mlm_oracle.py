@@ -103,6 +103,7 @@ def run_one(
         optimiser.step()
         optimiser.zero_grad()
     return {
+        "benchmark": "mlm_oracle",
         "attention": config.attention,
         "word_mask_ratio": config.word_mask_ratio,
         "seed": config.seed,

@@ -109,7 +109,7 @@ def tables(lines: list[Line]) -> Iterator[str]:
         groups.setdefault((line["benchmark"], machine), []).append(line)
     for (benchmark, machine), group in groups.items():
         table = as_markdown(list(ROWS.get(benchmark, plain_rows)(group)))
-        yield f"**{benchmark}**\n\n{table}\n\n({machine})\n"
+        yield f"**{benchmark}**\n\n{table}\n" + (f"\n({machine})\n" if machine else "")
 
 
 def main() -> None:
