@@ -1,7 +1,8 @@
 """Which objectives teach the encoder? Every combination under the same trainer, on the phantom.
 
 `python -m benchmarks.ablation --data DIR` trains each configuration with several seeds and prints
-one JSON line a run. Besides the objectives, the settings in which the small presets depart from the
+one JSON line a run. `--shuffle-reports` is the control: the same training, every report another
+patient's. Besides the objectives, the settings in which the small presets depart from the
 released method are put back one at a time. The table in the notebook `03_pretrain` and in the
 README is made from the lines: `python -m benchmarks.ablation --table RUNS.jsonl` writes it as CSV.
 """
@@ -51,8 +52,13 @@ def configurations(preset: PretrainConfig) -> dict[str, PretrainConfig]:
     }
 
 
+SHUFFLED = ", reports shuffled"  # how the control is called
+
+
 def group_of(name: str) -> str:
     """Under which head a row stands in the figure."""
+    if name.endswith(SHUFFLED):
+        return "control"
     if "," in name:
         return "a setting put back"
     if "without" in name:
@@ -60,26 +66,55 @@ def group_of(name: str) -> str:
     return "one alone" if name.startswith("only") and name != "only clip" else "together"
 
 
-def run_one(data: Path, name: str, config: PretrainConfig) -> dict[str, object]:
-    """Train and score one configuration with one seed."""
+def shuffle_reports(data: Path, folder: Path, seed: int) -> None:
+    """The prepared folder again, every training patient with another one's report.
+
+    What an encoder still learns there comes from the volumes alone, or from being trained at all.
+    Held-out patients keep their own reports. Volumes are linked, not copied.
+    """
+    import numpy as np
+    import pandas as pd
+
+    for item in data.resolve().iterdir():
+        if item.name != "manifest.csv":
+            (folder / item.name).symlink_to(item)
+    table = pd.read_csv(data / "manifest.csv", dtype=str, keep_default_na=False)
+    texts, train = ["findings", "impression"], table["split"] == "train"
+    own = table[train].drop_duplicates("patient_id").set_index("patient_id")[texts]
+    circle = np.random.default_rng(seed).permutation(len(own))  # nobody is his own neighbour
+    given = own.iloc[np.roll(circle, 1)].set_axis(own.index[circle])
+    table.loc[train, texts] = given.loc[table.loc[train, "patient_id"]].to_numpy()
+    table.to_csv(folder / "manifest.csv", index=False)
+
+
+def run_one(
+    data: Path, name: str, config: PretrainConfig, *, shuffled: bool = False
+) -> dict[str, object]:
+    """Train and score one configuration with one seed, maybe on shuffled reports."""
     from mg3d.evaluation.other_volume import mlm_rise
     from mg3d.evaluation.pretrained import evaluate, named, summarise
-    from mg3d.training.loop import pretrain
+    from mg3d.training.loop import load_patients, pretrain
     from mg3d.training.step import build_pretraining
 
-    with tempfile.TemporaryDirectory() as folder:
-        run = pretrain(config, data, Path(folder), progress=False, log=lambda _: None)
-    untrained = build_pretraining(config, run.pretraining.model.text_encoder)
-    before = evaluate(untrained, run.train, run.val, seed=config.seed)
-    after = evaluate(run.pretraining, run.train, run.val, seed=config.seed)
+    with tempfile.TemporaryDirectory() as output, tempfile.TemporaryDirectory() as other:
+        seen = data
+        if shuffled:
+            seen, name = Path(other), name + SHUFFLED
+            shuffle_reports(data, seen, config.seed)
+        run = pretrain(config, seen, Path(output), progress=False, log=lambda _: None)
+    text = run.pretraining.model.text_encoder
+    train, val = load_patients(run.config, data, text.tokenizer)  # with their own reports
+    untrained = build_pretraining(config, text)
+    before = evaluate(untrained, train, val, seed=config.seed)
+    after = evaluate(run.pretraining, train, val, seed=config.seed)
     scores = summarise(after, before, seed=config.seed)
-    rise = mlm_rise(run.pretraining, run.val, run.config, "cpu", seed=config.seed)
+    rise = mlm_rise(run.pretraining, val, run.config, "cpu", seed=config.seed)
     scores |= named("mlm_rise_with_another_patients_volume", rise)
     return {
         "configuration": name,
         "seed": config.seed,
         "steps": run.steps,
-        "patients": len(run.train.patients),
+        "patients": len(train.patients),
         "seconds": round(run.seconds, 1),
         "val_losses": run.final,
         **{key: value for key, value in scores.items() if "per_finding" not in key},
@@ -96,6 +131,7 @@ def jobs(arguments: argparse.Namespace) -> Iterator[list[str]]:
                     *(sys.executable, "-m", "benchmarks.ablation", "--data", str(arguments.data)),
                     *("--preset", arguments.preset, "--steps", str(arguments.steps)),
                     *("--seeds", str(seed), "--one", name),
+                    *(("--shuffle-reports",) if arguments.shuffle_reports else ()),
                 ]
 
 
@@ -150,6 +186,9 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", help="configurations called so, or whose name holds it"
     )
+    parser.add_argument(
+        "--shuffle-reports", action="store_true", help="control: train on other patients' reports"
+    )
     parser.add_argument("--parallel", type=int, default=1, help="runs at a time, one thread each")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--table", type=Path, help="make a CSV from a file of JSON lines")
@@ -166,7 +205,9 @@ def main() -> None:
             save_every=10**9,
             validate_every=10**9,
         )
-        print(json.dumps(run_one(arguments.data, arguments.one, config)), flush=True)
+        shuffled = arguments.shuffle_reports
+        line = run_one(arguments.data, arguments.one, config, shuffled=shuffled)
+        print(json.dumps(line), flush=True)
         return
     environment = os.environ | {"OMP_NUM_THREADS": "1"} if arguments.parallel > 1 else None
     with ThreadPoolExecutor(arguments.parallel) as pool:

@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from benchmarks.ablation import PAPER, configurations, group_of, means, write_table
+from benchmarks.ablation import PAPER, configurations, group_of, means, shuffle_reports, write_table
 from mg3d.config import find_preset
 
 
@@ -28,6 +28,23 @@ def test_a_departure_put_back_changes_no_objective(rows):
     assert len(put_back) == 6
     assert all(rows[name].weights == rows["six + clip"].weights for name in put_back)
     assert all(rows[name] != rows["six + clip"] for name in put_back)
+
+
+def test_shuffled_reports_are_all_there_and_none_is_the_own(tmp_path, write_patients):
+    own = write_patients(tmp_path / "own", ["train"] * 9 + ["val"] * 3, 2)
+    (tmp_path / "given").mkdir()
+    shuffle_reports(own, tmp_path / "given", seed=3)
+    before, after = (pd.read_csv(tmp_path / name / "manifest.csv") for name in ("own", "given"))
+    texts = ["findings", "impression"]
+    assert before.drop(columns=texts).equals(after.drop(columns=texts))
+    train = before["split"] == "train"
+    assert before[~train].equals(after[~train])
+    assert not (before.loc[train, "findings"] == after.loc[train, "findings"]).any()
+    pairs = (set(table.loc[train, texts].itertuples(index=False)) for table in (before, after))
+    assert next(pairs) == next(pairs)
+    one_each = after[train].groupby("patient_id")["findings"].nunique()
+    assert (one_each == 1).all()  # all volumes of a patient got the same one
+    assert (tmp_path / "given" / after["volume"][0]).is_file()
 
 
 def line_of(value, **facts):
