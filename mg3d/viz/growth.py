@@ -8,9 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from mg3d.viz.curves import Table, demand_columns
-from mg3d.viz.style import BLUE, CYCLE, ORANGE, QUIET, SKY, caption, figure_function
+from mg3d.viz.style import BLUE, CYCLE, ORANGE, PINK, QUIET, SKY, caption, figure_function
 
-COLORS = {"six + clip": BLUE, "only clip": SKY, "the paper's six": ORANGE}
+COLORS = {
+    **{"six + clip": BLUE, "only clip": SKY, "the paper's six": ORANGE},
+    "six + clip, reports shuffled": PINK,
+}
 SMALL: dict[str, Any] = {"marker": "o", "markersize": 4.5}
 LARGE: dict[str, Any] = {"marker": "D", "markersize": 5.0}
 APART = (
@@ -25,7 +28,7 @@ def show_growth(table: Table, *, title: str = "", note: str = "") -> Figure:
     Args:
         table: rows with `configuration`, `steps`, `patients`, `score` (a panel each), `value`,
             `low` and `high`. The fewest patients make the line, more are drawn as diamonds. Rows
-            named "untrained" become a grey band behind the lines.
+            named "untrained" are grey: a band behind the lines, and diamonds for more patients.
         title: what to see.
         note: more small print: patients, seeds, what the interval is.
     """
@@ -36,9 +39,9 @@ def show_growth(table: Table, *, title: str = "", note: str = "") -> Figure:
     before = data[data["configuration"] == "untrained"]
     data = data[data["configuration"] != "untrained"]
     scores, names = (list(dict.fromkeys(data[key])) for key in ("score", "configuration"))
-    fewest = data["patients"].min()
+    fewest, last = int(data["patients"].min()), float(data["steps"].max())
     fig, panels = plt.subplots(
-        1, len(scores), figsize=(0.6 + 3.5 * len(scores), 3.1), squeeze=False
+        1, len(scores), figsize=(2.2 + 3.0 * len(scores), 3.1), squeeze=False
     )
     for axes, score in zip(panels[0], scores, strict=True):
         for place, name in enumerate(names):
@@ -48,7 +51,7 @@ def show_growth(table: Table, *, title: str = "", note: str = "") -> Figure:
             line = rows[rows["patients"] == fewest].sort_values("steps")
             _draw(axes, line, shift, color, "-", SMALL)
             _draw(axes, rows[rows["patients"] > fewest], shift * APART**3.5, color, "", LARGE)
-        _untrained(axes, before[before["score"] == score])
+        _untrained(axes, before[before["score"] == score], fewest, last * APART**5)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(FixedLocator(sorted(set(data["steps"]))))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -65,9 +68,7 @@ def show_growth(table: Table, *, title: str = "", note: str = "") -> Figure:
         plt.Line2D([], [], color=QUIET, linestyle="", label=f"{patients:,} patients", **LARGE)
         for patients in sorted(set(data["patients"]) - {fewest})
     ]
-    low, high = panels[0, 0].get_ylim()
-    panels[0, 0].set_ylim(low, high + 0.2 * (high - low))  # room for the legend
-    panels[0, 0].legend(handles=handles, loc="upper left", fontsize=8)
+    fig.legend(handles=handles, loc="outside right upper")
     if title:
         fig.suptitle(title, x=0.01, ha="left")
     if note:
@@ -81,18 +82,20 @@ def _draw(axes: Axes, rows: Any, shift: float, color: str, line: str, dot: dict[
     axes.plot(steps, rows["value"], color=color, linestyle=line, **dot)
 
 
-def _untrained(axes: Axes, rows: Any) -> None:
+def _untrained(axes: Axes, rows: Any, fewest: int, beside: float) -> None:
+    """A band for the fewest patients; for more, whom the probe is fitted on, a dot of its own."""
+    _draw(axes, rows[rows["patients"] > fewest].assign(steps=beside), 1.0, QUIET, "", LARGE)
+    rows = rows[rows["patients"] == fewest]
     if not len(rows):
         return
     axes.axhspan(rows["low"].mean(), rows["high"].mean(), color=QUIET, alpha=0.12, linewidth=0)
     axes.axhline(rows["value"].mean(), color=QUIET, linewidth=1)
     axes.annotate(
         "untrained",
-        (1.0, rows["value"].mean()),
+        (0.0, rows["value"].mean()),
         xycoords=("axes fraction", "data"),
-        xytext=(-2, 3),
+        xytext=(3, 3),
         textcoords="offset points",
-        ha="right",
         color=QUIET,
         fontsize=7.5,
     )

@@ -215,13 +215,13 @@ def test_growth_has_a_line_a_configuration_and_diamonds_for_more_patients():
         | {"score": "probe", "low": value - 0.01, "high": value + 0.01}
         for name, steps, patients, value in [
             *(("six", 600, 9, 0.7), ("six", 200, 9, 0.6), ("six", 600, 27, 0.8)),
-            *(("clip", 200, 9, 0.65), ("untrained", 0, 9, 0.5)),
+            *(("clip", 200, 9, 0.65), ("untrained", 0, 9, 0.5), ("untrained", 0, 27, 0.55)),
         ]
     ]
     fig = show_growth(rows, title="Longer", note="seed 0")
     (axes,) = fig.axes
     lines = {(line.get_marker(), *line.get_ydata()) for line in axes.lines if line.get_marker()}
-    assert {("o", 0.6, 0.7), ("D", 0.8), ("o", 0.65)} <= lines  # from few steps to many
+    assert {("o", 0.6, 0.7), ("D", 0.8), ("o", 0.65), ("D", 0.55)} <= lines  # few steps to many
     assert not any(0.5 in line for line in lines if line[0] in "oD")
     assert [label.get_text() for label in axes.get_xticklabels()] == ["200", "600"]
     for part in ("Longer", "six", "clip", "27 patients", "untrained", "probe", "seed 0"):
