@@ -26,7 +26,6 @@ FEW = {
     "range(num_layers)",
     "range(1, int(doublings) + 1)",
     "pairwise(widths)",
-    "(self.volume_projection, self.text_projection, self.modality)",
     "(self.volume_projection, self.text_projection)",
     "(self.weighting, self.output)",
     # hooks of a figure
