@@ -31,7 +31,7 @@ PASSES = ("forward", "training")  # training: forward and backward, gradients of
 def build(name: str, *, checkpointing: bool) -> nn.Module:
     """Ours with the repaired merging, so that both compute the same, or MONAI's."""
     if name == "ours":
-        from mg3d.encoders.swin3d import Swin3DEncoder
+        from mg3d.encoders.swin.swin3d import Swin3DEncoder
 
         return Swin3DEncoder(merging="monai", checkpointing=checkpointing)
     from monai.networks.nets.swin_unetr import SwinTransformer

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mg3d.config import PretrainConfig
-from mg3d.data.dataset import Batch, Patient, collate
+from mg3d.data.batch import Batch, Patient, collate
 from mg3d.text.encoder import quiet_transformers
 from mg3d.text.tokens import tokenize_report
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import machine, show
-from mg3d.data.grid import Grid
+from mg3d.volumes.grid import Grid
 
 WINDOW = (-1000.0, 1000.0)  # HU
 GRIDS = {
@@ -37,8 +37,9 @@ Route = Callable[[Path, Path, Grid], None]
 
 def by_mg3d(source: Path, target: Path, grid: Grid) -> None:
     """The library's own path, from the file to the prepared file."""
-    from mg3d.data.prepare_volume import prepare_volume
-    from mg3d.data.records import MaskMeaning, PrepareSettings, ScanRecord
+    from mg3d.data.masks import MaskMeaning
+    from mg3d.preparation.prepare_volume import prepare_volume
+    from mg3d.preparation.records import PrepareSettings, ScanRecord
 
     record = ScanRecord(volume_id="a", patient_id="a", scan_id="a", split="train", volume=source)
     outcome = prepare_volume(
@@ -128,10 +129,10 @@ def measure(route: str, source: Path, small: Path, grid: str) -> dict[str, float
 
 def draw(path: Path, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> None:
     """Write a phantom chest in HU, axes LPS."""
-    from mg3d.data.orientation import from_canonical
-    from mg3d.data.volume import write_nifti
     from mg3d.phantom.patient import draw_patient
     from mg3d.phantom.scanner import draw_scan
+    from mg3d.volumes.orientation import from_canonical
+    from mg3d.volumes.volume import write_nifti
 
     scan = draw_scan(draw_patient(0, 0), shape, spacing_mm)
     affine = np.diag([-spacing_mm[2], -spacing_mm[1], spacing_mm[0], 1.0])

@@ -34,7 +34,7 @@ from benchmarks.measure import (
     show,
 )
 from mg3d.config import PretrainConfig, find_preset, replace
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.text.encoder import CachedTextEncoder, load_text_encoder
 from mg3d.training.memory import keep_freed_memory
 from mg3d.training.optimiser import build_optimiser, set_learning_rate

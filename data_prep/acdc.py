@@ -18,10 +18,10 @@ from pathlib import Path
 from data_prep.acdc_folds import released_fold
 from data_prep.command import how_to_work, importer_parser, run, settings_from
 from data_prep.splits import deal_folds
-from mg3d.data.grid import Grid
-from mg3d.data.intensity import Percentiles
-from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.data.shards import Shard
+from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.preparation.shards import Shard
+from mg3d.volumes.grid import Grid
+from mg3d.volumes.intensity import Percentiles
 
 CLASSES = ("right ventricle", "myocardium", "left ventricle")  # 1, 2, 3
 GROUPS = ("NOR", "MINF", "DCM", "HCM", "RV")

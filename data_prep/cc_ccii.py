@@ -14,9 +14,9 @@ from data_prep.command import how_to_work, importer_parser, run
 from data_prep.pictures import settings_of_call, settings_of_pictures
 from data_prep.splits import deal_folds
 from data_prep.tables import Row, TableError, read_number, read_table, show
-from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.data.shards import Shard
-from mg3d.data.slices import SUFFIXES
+from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.preparation.shards import Shard
+from mg3d.volumes.readers.image_folder import SUFFIXES
 
 LABEL = "diagnosis"
 CLASSES = ("Normal", "CP", "NCP")  # 0, 1, 2: healthy, common pneumonia, COVID-19

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mg3d.config import PRESETS, find_preset
-from mg3d.data.grid import Grid
-from mg3d.data.records import DTYPES, Prepared, PrepareSettings
-from mg3d.data.shards import Shard, parse_shard
+from mg3d.preparation.records import DTYPES, Prepared, PrepareSettings
+from mg3d.preparation.shards import Shard, parse_shard
+from mg3d.volumes.grid import Grid
 
 WRONG_CALL = 2
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from data_prep.command import how_to_work, importer_parser, run, settings_from
 from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
-from mg3d.data.grid import Grid
-from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.data.shards import Shard
+from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.preparation.shards import Shard
+from mg3d.volumes.grid import Grid
 
 IMAGE = re.compile(r"volume-(covid19-A-(\d{4}))(_\d)?_ct\.nii(\.gz)?")  # a few have _0 or _1
 FOLD_STARTS = (167, 319, 437, 573)  # first case number of the released folds 1 to 4

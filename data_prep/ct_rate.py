@@ -29,8 +29,8 @@ from data_prep.ct_rate_tables import (
 )
 from data_prep.splits import hold_out
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.data.shards import Shard
+from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.preparation.shards import Shard
 
 SPLIT = {"train": "train", "valid": "val"}
 RELEASE_FOLDERS = {"corrected": "{}_fixed", "first": "{}"}  # preferred first

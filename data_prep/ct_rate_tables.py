@@ -20,7 +20,7 @@ from data_prep.tables import (
     show,
 )
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.data.records import Refusal
+from mg3d.preparation.records import Refusal
 from mg3d.text.report import clean_text
 
 NAME = re.compile(r"(train|valid)_([1-9][0-9]*)_([a-z]+)_([1-9][0-9]*)", re.ASCII)

@@ -19,8 +19,8 @@ from data_prep.ctrg_records import Record, read_records
 from data_prep.pictures import settings_of_call, settings_of_pictures
 from data_prep.splits import hold_out
 from data_prep.tables import TableError, read_number, read_table, show
-from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.data.shards import Shard
+from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.preparation.shards import Shard
 from mg3d.text.report import clean_text
 
 LOG = logging.getLogger("mg3d.data")  # what a command shows while it works

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from data_prep.tables import TableError, read_json, show
-from mg3d.data.records import Refusal
+from mg3d.preparation.records import Refusal
 from mg3d.text.report import clean_text
 
 SPLITS = ("train", "val", "test")

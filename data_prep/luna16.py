@@ -19,12 +19,12 @@ from jaxtyping import Float64
 
 from data_prep.command import how_to_work, importer_parser, run, settings_from
 from data_prep.tables import Row, TableError, read_label, read_number, read_table
-from mg3d.data.grid import Grid, affine_on_grid
-from mg3d.data.metaimage import MOST_HEADER, read_meta_header
-from mg3d.data.orientation import to_canonical
-from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.data.shards import Shard
-from mg3d.data.volume import StoredGrid, Volume
+from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.preparation.shards import Shard
+from mg3d.volumes.grid import Grid, affine_on_grid
+from mg3d.volumes.orientation import to_canonical
+from mg3d.volumes.readers.metaimage import MOST_HEADER, read_meta_header
+from mg3d.volumes.volume import StoredGrid, Volume
 
 SUBSET = re.compile(r"subset([0-9])")
 SPLIT_OF = ("train",) * 5 + ("val",) * 2 + ("test",) * 3  # by subset

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from data_prep.command import run
-from mg3d.data.shards import merge
+from mg3d.preparation.shards import merge
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,9 +17,9 @@ from typing import Any
 from data_prep.command import how_to_work, importer_parser, run, settings_from
 from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
 from data_prep.tables import TableError, read_json
-from mg3d.data.grid import Grid
-from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.data.shards import Shard
+from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.preparation.shards import Shard
+from mg3d.volumes.grid import Grid
 
 EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 

@@ -8,9 +8,9 @@ import argparse
 from dataclasses import replace
 
 from data_prep.command import settings_from, settings_of
-from mg3d.data.grid import Grid
-from mg3d.data.intensity import EightBit
-from mg3d.data.prepare import PrepareSettings
+from mg3d.preparation.prepare import PrepareSettings
+from mg3d.volumes.grid import Grid
+from mg3d.volumes.intensity import EightBit
 
 
 def settings_of_pictures(preset: str = "tiny") -> PrepareSettings:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.command import run
-from mg3d.data.histogram import describe_landmarks, stack_histograms
 from mg3d.data.manifest import read_manifest
 from mg3d.data.prepared import read_facts
-from mg3d.data.volume import replace_file
+from mg3d.volumes.histogram import describe_landmarks, stack_histograms
+from mg3d.volumes.volume import replace_file
 
 PICTURES = {"HU": "hu_report.png", "0 to 1": "intensity_report.png"}
 

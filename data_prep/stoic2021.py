@@ -19,8 +19,8 @@ from data_prep.command import how_to_work, importer_parser, run, settings_from, 
 from data_prep.ct_rate_tables import read_age
 from data_prep.splits import deal_folds
 from data_prep.tables import TableError, read_label, read_table, show
-from mg3d.data.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.data.shards import Shard
+from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.preparation.shards import Shard
 
 LABELS = ("covid", "severe")
 COLUMNS = ("PatientID", "probCOVID", "probSevere")

@@ -15,7 +15,7 @@ _HOME = {  # name -> the module it lives in
     "PRESETS": "mg3d.config",
     "LossWeights": "mg3d.config",
     "PretrainConfig": "mg3d.config",
-    "Batch": "mg3d.data.dataset",
+    "Batch": "mg3d.data.batch",
     "VolumeReportDataset": "mg3d.data.dataset",
     "MG3D": "mg3d.model",
     "build_model": "mg3d.model",

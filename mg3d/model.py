@@ -26,7 +26,7 @@ from mg3d.attention.fusion import Fusion
 from mg3d.attention.informed import SentenceInformedFeatures
 from mg3d.attention.pooling import SentenceAttentionPool, TokenWeightingPooler, mean_by_index
 from mg3d.config import PretrainConfig, Quirks, parse_config
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.encoders import Encoder, build_encoder
 from mg3d.text.encoder import (
     CachedTextEncoder,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.data.volume import write_nifti
+from mg3d.volumes.volume import write_nifti
 
 AFFINE = np.diag([-2.0, -2.0, 2.0, 1.0])
 REPORT = "VolumeName,ClinicalInformation_EN,Technique_EN,Findings_EN,Impressions_EN"

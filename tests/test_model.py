@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mg3d import config as settings
 from mg3d.config import Quirks
-from mg3d.data.dataset import Patient, collate
+from mg3d.data.batch import Patient, collate
 from mg3d.model import build_model
 from mg3d.text.tokens import tokenize_report
 from mg3d.training.step import hide

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int32
+from jaxtyping import Float
 from torch import Tensor
 
 from mg3d.data.labels import CT_RATE_FINDINGS
+from mg3d.data.masks import MaskMeaning
 from mg3d.data.prepared import read_array
-from mg3d.data.records import MaskMeaning
-from mg3d.data.volume import replace_file
+from mg3d.volumes.volume import replace_file
 
 NAME = "manifest.csv"
 FACTS_NAME = "dataset.json"
@@ -145,31 +145,6 @@ def read_voxels(path: Path) -> Float[Tensor, "H W D"]:
     if voxels.dtype == torch.uint8:
         return voxels.float().div_(255)
     return voxels.float()
-
-
-def read_masks(path: Path) -> Int32[Tensor, "H W D"]:
-    """Read the masks of one prepared volume: a bit field or a class map, see `MaskMeaning`."""
-    return torch.from_numpy(read_array(Path(path), "masks")).int()
-
-
-def mask_of(masks: Int32[Tensor, "H W D"], name: str, mean: MaskMeaning) -> Bool[Tensor, "H W D"]:
-    """Where one of the things that masks mark is.
-
-    Args:
-        masks: from `read_masks`.
-        name: of it, one of `mean.names`.
-        mean: `Manifest.masks_mean`.
-
-    Raises:
-        ValueError: if the masks do not know it.
-    """
-    if name not in mean.names:
-        raise ValueError(
-            f"the masks of this data set mark {', '.join(mean.names) or 'nothing'}, "
-            f"not '{name}'; ask for one of them"
-        )
-    place = mean.names.index(name)
-    return masks == place + 1 if mean.kind == "classes" else (masks >> place) & 1 == 1
 
 
 def _read_label(path: Path, rows: Any, name: str, facts: Mapping[str, Any]) -> None:

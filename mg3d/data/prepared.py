@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, Shaped
 
-from mg3d.data.volume import StoredGrid, replace_file
+from mg3d.volumes.volume import StoredGrid, replace_file
 
 FACTS = "mg3d"  # the one metadata key; several would be written in changing order
 SMALL = "stored_small"  # of the facts: how `write_masks` laid an array down

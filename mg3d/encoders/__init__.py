@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mg3d.encoders.maps import Encoder
-from mg3d.encoders.swin3d import Swin3DEncoder
+from mg3d.encoders.swin.swin3d import Swin3DEncoder
 from mg3d.encoders.unet3d import UNet3DEncoder
 
 __all__ = ["ENCODERS", "Encoder", "build_encoder"]

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from mg3d.attention.pooling import masked_mean, mean_by_index
-from mg3d.data.dataset import Batch, Patient, VolumeReportDataset, collate
+from mg3d.data.batch import Batch, Patient, collate
+from mg3d.data.dataset import VolumeReportDataset
 from mg3d.model import MG3D
 from mg3d.objectives.clip import CLIP
 from mg3d.text.tokens import tokenize_report

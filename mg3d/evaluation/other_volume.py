@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mg3d.config import PretrainConfig
-from mg3d.data.dataset import Batch, VolumeReportDataset
+from mg3d.data.batch import Batch
+from mg3d.data.dataset import VolumeReportDataset
 from mg3d.evaluation.metrics import Score, bootstrap
 from mg3d.objectives.mlm import MLM
 from mg3d.objectives.precision import at_least_float32

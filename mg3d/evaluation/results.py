@@ -10,11 +10,11 @@ from typing import Any
 FOLDER = Path(__file__).parent / "stored"
 SOURCES = {
     "ablation_tiny": (
-        "python -m benchmarks.ablation --data PREPARED --steps 200 --seeds 0 1, once more with "
-        "--shuffle-reports for the control"
+        "python -m mg3d.experiments.ablation --data PREPARED --steps 200 --seeds 0 1, once more "
+        "with --shuffle-reports for the control"
     ),
     "longer_tiny": (
-        'python -m benchmarks.ablation --data PREPARED --only "the paper\'s six" "only clip" '
+        'python -m mg3d.experiments.ablation --data PREPARED --only "the paper\'s six" "only clip" '
         '"six + clip" with --steps 200, 600 and 1800, with 2,048 and 6,144 patients prepared, and '
         "with --shuffle-reports"
     ),

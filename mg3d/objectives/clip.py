@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mg3d.attention.pooling import masked_mean
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.distributed import gather
 from mg3d.model import Features
 from mg3d.objectives.contrastive import (

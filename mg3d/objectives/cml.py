@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.model import Features
 from mg3d.objectives.contrastive import (
     ContrastiveHead,

@@ -14,7 +14,7 @@ same sentences, so the text can solve most of it.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.model import Features
 from mg3d.objectives.contrastive import (
     ContrastiveHead,

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.distributed import global_mean
 from mg3d.model import Features
 from mg3d.objectives.precision import at_least_float32

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.distributed import global_mean
 from mg3d.model import Features
 from mg3d.objectives.precision import at_least_float32

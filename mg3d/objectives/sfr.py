@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mg3d.attention.pooling import mean_by_index
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.distributed import global_mean
 from mg3d.model import Features
 from mg3d.objectives.collapse import feature_spread

@@ -1,14 +1,14 @@
 """Our weights under the names of the released checkpoints, for code that reads those.
 
-Source: released code; names in `mg3d.released`.
+Source: released code; names in `mg3d.pretrained.released_names`.
 """
 
 from torch import Tensor, nn
 
 from mg3d.encoders import Encoder
-from mg3d.encoders.swin3d import Swin3DEncoder
+from mg3d.encoders.swin.swin3d import Swin3DEncoder
 from mg3d.model import MG3D
-from mg3d.released import official_name
+from mg3d.pretrained.released_names import official_name
 from mg3d.training.step import Pretraining
 
 

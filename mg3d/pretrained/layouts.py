@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mg3d.released import RENAMED, why_unused
+from mg3d.pretrained.released_names import RENAMED, why_unused
 
 RELEASED, MONAI, OURS = "released MG-3D", "MONAI SwinUNETR", "mg3d, without its config"
 DESCENDANT, BARE = "built on MONAI's Swin (VoCo, SuPreM or the like)", "Swin Transformer alone"

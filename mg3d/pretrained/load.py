@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mg3d import released
 from mg3d.config import PRESETS, PretrainConfig, parse_config
 from mg3d.encoders import Encoder, build_encoder
 from mg3d.model import MG3D, build_model
+from mg3d.pretrained import released_names
 from mg3d.pretrained.find import PARTS, Origin, find_weights
 from mg3d.pretrained.layouts import (
     RELEASED,
@@ -255,7 +255,7 @@ def _plan_released(
     module = _build(part, config, text_encoder)
 
     def ours(name: str) -> str | None:
-        return released.our_name(name.removeprefix(front)) if name.startswith(front) else None
+        return released_names.our_name(name.removeprefix(front)) if name.startswith(front) else None
 
     def place(name: str) -> str | None:
         there = ours(name)
@@ -268,7 +268,7 @@ def _plan_released(
             return f"an objective's head, outside the '{part}'"
         if known and known.startswith("objectives."):
             return "a head of an objective that these settings leave out"
-        if released.text_encoder_name(official):
+        if released_names.text_encoder_name(official):
             return "the frozen text encoder, which settings name and no checkpoint fills"
         return layout.reason(name)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mg3d.encoders import Encoder
-from mg3d.encoders.swin3d import Swin3DEncoder
+from mg3d.encoders.swin.swin3d import Swin3DEncoder
 from mg3d.pretrained.layouts import swin_settings
 from mg3d.pretrained.load import Loaded
 

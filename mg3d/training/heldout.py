@@ -11,7 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from mg3d.config import PretrainConfig
-from mg3d.data.dataset import Batch, VolumeReportDataset, collate
+from mg3d.data.batch import Batch, collate
+from mg3d.data.dataset import VolumeReportDataset
 from mg3d.distributed import rank, world
 from mg3d.text.encoder import CachedTextEncoder, TextEncoder
 from mg3d.training.step import Pretraining, hide

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 
 from mg3d.config import PretrainConfig, replace, write_config
 from mg3d.data.augment import Jitter
-from mg3d.data.dataset import VolumeReportDataset, collate
+from mg3d.data.batch import collate
+from mg3d.data.dataset import VolumeReportDataset
 from mg3d.objectives.mim import MIM
 from mg3d.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from mg3d.training.heldout import held_out_losses

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mg3d.config import PretrainConfig, parse_config
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.distributed import gather_sizes
 from mg3d.model import MG3D, build_model
 from mg3d.objectives import OBJECTIVES

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mg3d.data.grid import Grid, classes_to_grid
-from mg3d.data.volume import StoredGrid, Volume
+from mg3d.volumes.grid import Grid, classes_to_grid
+from mg3d.volumes.volume import StoredGrid, Volume
 
 
 def class_map(voxels, spacing=(1.0, 1.0, 1.0)):

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from mg3d.data.augment import Jitter
-from mg3d.data.dataset import Patient, VolumeReportDataset, collate
+from mg3d.data.batch import Patient, collate
+from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.prepared import write_array
 from mg3d.text.tokens import tokenize_report

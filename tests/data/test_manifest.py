@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.data.manifest import columns_of, read_manifest, read_masks, read_voxels, write_manifest
+from mg3d.data.manifest import columns_of, read_manifest, read_voxels, write_manifest
+from mg3d.data.masks import read_masks
 from mg3d.data.prepared import original_grid, read_facts, write_array
-from mg3d.data.volume import to_original
+from mg3d.volumes.volume import to_original
 
 
 def row(number=1, **changed):

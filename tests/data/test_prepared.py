@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from mg3d.data.manifest import read_masks
+from mg3d.data.masks import read_masks
 from mg3d.data.prepared import (
     read_array,
     read_crop,

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from data_prep.acdc import CLASSES, GROUPS, main, prepare_acdc
-from data_prep.phantom_layouts.heart import COARSENESS, write_acdc, write_acdc_nnunet
-from mg3d.data.grid import Grid
-from mg3d.data.manifest import LEAK, mask_of, read_manifest, read_masks, read_voxels
-from mg3d.data.prepare import PrepareSettings
+from data_prep.phantom.layouts.heart import COARSENESS, write_acdc, write_acdc_nnunet
+from mg3d.data.manifest import LEAK, read_manifest, read_voxels
+from mg3d.data.masks import mask_of, read_masks
 from mg3d.data.prepared import read_facts
 from mg3d.phantom.cardiac import PHASES, draw_frame, draw_heart
+from mg3d.preparation.prepare import PrepareSettings
+from mg3d.volumes.grid import Grid
 
 AS_IT_IS = PrepareSettings(grid=Grid(None), dtype="float16")
 PATIENTS = 8  # 7 for training, 1 for testing

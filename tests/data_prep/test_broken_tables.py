@@ -14,15 +14,15 @@ from ct_rate_tree import Tree
 
 from data_prep import ct_rate, ctrg_chest
 from data_prep.tables import TableError, read_table
-from mg3d.data.grid import Grid
-from mg3d.data.intensity import EightBit
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.manifest import read_manifest
-from mg3d.data.prepare import PrepareSettings
 from mg3d.evaluation.metrics import aurocs
+from mg3d.preparation.prepare import PrepareSettings
 from mg3d.text.encoder import load_text_encoder
 from mg3d.text.report import report_sentences
 from mg3d.text.tokens import tokenize_report
+from mg3d.volumes.grid import Grid
+from mg3d.volumes.intensity import EightBit
 
 SMALL = PrepareSettings(grid=Grid((4, 4, 4)))
 REPORTS = "radiology_text_reports/train_reports.csv"

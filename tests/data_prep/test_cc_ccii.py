@@ -3,16 +3,16 @@ import shutil
 import pytest
 
 from data_prep.cc_ccii import CLASSES, main, prepare_cc_ccii, read_fold
-from data_prep.phantom_layouts.challenges import COARSE, EXTENT_MM, diagnosis_of, write_cc_ccii
-from data_prep.phantom_layouts.slices import to_grey
+from data_prep.phantom.layouts.challenges import COARSE, EXTENT_MM, diagnosis_of, write_cc_ccii
+from data_prep.phantom.layouts.slices import to_grey
 from data_prep.tables import TableError
-from mg3d.data.grid import Grid
-from mg3d.data.intensity import EightBit
 from mg3d.data.manifest import read_manifest
-from mg3d.data.prepare import PrepareSettings
 from mg3d.data.prepared import read_array
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.scanner import draw_scan
+from mg3d.preparation.prepare import PrepareSettings
+from mg3d.volumes.grid import Grid
+from mg3d.volumes.intensity import EightBit
 
 AS_IT_IS = PrepareSettings(grid=Grid(None), intensity=EightBit())
 SMALL = PrepareSettings(grid=Grid((4, 4, 4)), intensity=EightBit())

@@ -17,23 +17,23 @@ from data_prep.ctrg_chest import (
     read_codes,
 )
 from data_prep.ctrg_records import read_records
-from data_prep.phantom_layouts.ctrg import (
+from data_prep.phantom.layouts.ctrg import (
     SHAPE,
     SPACING_MM,
     codes_of,
     write_ctrg_chest,
     write_ctrg_chest_jpg,
 )
-from data_prep.phantom_layouts.slices import to_grey
+from data_prep.phantom.layouts.slices import to_grey
 from data_prep.tables import TableError
-from mg3d.data.grid import Grid
-from mg3d.data.intensity import EightBit
 from mg3d.data.manifest import LEAK, read_manifest
-from mg3d.data.prepare import PrepareSettings
 from mg3d.data.prepared import read_array
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.report import write_report
 from mg3d.phantom.scanner import draw_scan
+from mg3d.preparation.prepare import PrepareSettings
+from mg3d.volumes.grid import Grid
+from mg3d.volumes.intensity import EightBit
 
 AS_IT_IS = PrepareSettings(grid=Grid(None), intensity=EightBit())
 RECORD = {"report": "Heart is normal.", "result": "Normal."}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data_prep.luna16 import main, prepare_luna16
-from data_prep.phantom_layouts.challenges import (
+from data_prep.phantom.layouts.challenges import (
     EXTENT_MM,
     FINE,
     UID,
@@ -13,13 +13,13 @@ from data_prep.phantom_layouts.challenges import (
     write_luna16,
 )
 from data_prep.tables import TableError
-from mg3d.data.grid import Grid
 from mg3d.data.manifest import read_manifest
-from mg3d.data.prepare import PrepareSettings
 from mg3d.data.prepared import read_array, read_facts
-from mg3d.data.shards import Shard, merge
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.scanner import draw_scan
+from mg3d.preparation.prepare import PrepareSettings
+from mg3d.preparation.shards import Shard, merge
+from mg3d.volumes.grid import Grid
 
 AS_IT_IS = PrepareSettings(grid=Grid(None), hu_window=(-1000.0, 600.0))
 PATIENTS = 11

@@ -1,10 +1,10 @@
 import pytest
 
-from data_prep.phantom import prepare_phantom
+from data_prep.phantom.prepare import prepare_phantom
 from data_prep.report import main
-from mg3d.data.grid import Grid
-from mg3d.data.prepare import PrepareSettings
 from mg3d.data.prepared import read_array, read_facts, write_array
+from mg3d.preparation.prepare import PrepareSettings
+from mg3d.volumes.grid import Grid
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from data_prep import covid19_20, msd
 from data_prep.covid19_20 import prepare_covid19_20
 from data_prep.msd import prepare_msd
-from data_prep.phantom_layouts.chest import (
+from data_prep.phantom.layouts.chest import (
     COLON,
     COVID,
     LUNG,
@@ -17,13 +17,14 @@ from data_prep.phantom_layouts.chest import (
     write_msd_colon,
     write_msd_lung,
 )
-from mg3d.data.grid import Grid, hu_to_unit, quantise
-from mg3d.data.manifest import read_manifest, read_masks, read_voxels
-from mg3d.data.prepare import PrepareSettings
+from mg3d.data.manifest import read_manifest, read_voxels
+from mg3d.data.masks import read_masks
 from mg3d.data.prepared import original_grid, read_facts
-from mg3d.data.volume import read_volume, to_original, write_nifti
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.scanner import draw_scan
+from mg3d.preparation.prepare import PrepareSettings
+from mg3d.volumes.grid import Grid, hu_to_unit, quantise
+from mg3d.volumes.volume import read_volume, to_original, write_nifti
 
 AS_IT_IS = PrepareSettings(grid=Grid(None))
 PATIENTS = 5

@@ -3,14 +3,14 @@ import csv
 import numpy as np
 import pytest
 
-from data_prep.phantom_layouts.challenges import COARSE, EXTENT_MM, covid_of, write_stoic2021
+from data_prep.phantom.layouts.challenges import COARSE, EXTENT_MM, covid_of, write_stoic2021
 from data_prep.stoic2021 import main, prepare_stoic2021
-from mg3d.data.grid import Grid
 from mg3d.data.manifest import read_manifest
-from mg3d.data.prepare import PrepareSettings
 from mg3d.data.prepared import read_array
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.scanner import draw_scan
+from mg3d.preparation.prepare import PrepareSettings
+from mg3d.volumes.grid import Grid
 
 AS_IT_IS = PrepareSettings(grid=Grid(None))
 SMALL = PrepareSettings(grid=Grid((8, 8, 8)))

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mg3d.config import replace
-from mg3d.data.dataset import VolumeReportDataset, collate
+from mg3d.data.batch import collate
+from mg3d.data.dataset import VolumeReportDataset
 from mg3d.evaluation.encode import (
     batch_sentences,
     embed_words,

@@ -1,7 +1,7 @@
 import numpy as np
 
-from mg3d.evaluation.pretrained import gain
 from mg3d.evaluation.probe import linear_probe, score_findings
+from mg3d.evaluation.summary import gain
 
 
 def patients(num_patients, seed, strength):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.model import Features
 
 DIM, TEXT_DIM, VOCABULARY, GRID = 16, 12, 30, (2, 1, 2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from cases_of import Case, cases
 
-from mg3d.encoders.swin3d import Swin3DEncoder
+from mg3d.encoders.swin.swin3d import Swin3DEncoder
 
 
 def by_size():

@@ -20,10 +20,10 @@ from torch import Tensor
 from whole_model import GivenMaps, batch_of, build
 
 from mg3d.config import LossWeights
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.model import Features
 from mg3d.objectives.sfr import SentenceGuesses
-from mg3d.released import official_name, our_name
+from mg3d.pretrained.released_names import official_name, our_name
 from mg3d.training.step import Pretraining, weigh
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}  # of max |.|, see above

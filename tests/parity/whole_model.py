@@ -11,9 +11,9 @@ from cases_of import Case
 from torch import nn
 
 from mg3d.config import PRESETS, RELEASED_QUIRKS, replace
-from mg3d.data.dataset import Batch
+from mg3d.data.batch import Batch
 from mg3d.data.masking import blocks_to_voxels
-from mg3d.released import sort_official
+from mg3d.pretrained.released_names import sort_official
 from mg3d.text.encoder import TextEncoder
 from mg3d.training.step import Pretraining, build_pretraining
 

@@ -5,7 +5,7 @@ from torch import nn
 from mg3d.encoders import build_encoder
 from mg3d.model import build_model
 from mg3d.pretrained.export import to_released
-from mg3d.released import why_unused
+from mg3d.pretrained.released_names import why_unused
 from mg3d.training.step import build_pretraining
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mg3d.encoders.swin3d import Swin3DEncoder
+from mg3d.encoders.swin.swin3d import Swin3DEncoder
 from mg3d.pretrained.layouts import (
     BARE,
     DESCENDANT,

@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 
 import mg3d
 from mg3d.encoders import build_encoder
-from mg3d.encoders.swin3d import Swin3DEncoder
+from mg3d.encoders.swin.swin3d import Swin3DEncoder
 from mg3d.pretrained.export import to_released
 from mg3d.pretrained.load import load_pretrained
 from mg3d.training.checkpoint import save_checkpoint

@@ -10,7 +10,7 @@ from mg3d.pretrained.__main__ import main
 @pytest.fixture
 def official(tmp_path):
     """A released checkpoint of Swin-B."""
-    from mg3d.encoders.swin3d import Swin3DEncoder
+    from mg3d.encoders.swin.swin3d import Swin3DEncoder
     from mg3d.pretrained.export import to_released
 
     torch.save(to_released(Swin3DEncoder()), tmp_path / "official.pt")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mg3d.config import LossWeights, replace
-from mg3d.data.dataset import collate
+from mg3d.data.batch import collate
 from mg3d.encoders import build_encoder
 from mg3d.objectives import OBJECTIVES
 from mg3d.objectives.clip import CLIP

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from mg3d.data.histogram import LANDMARKS_HU
 from mg3d.viz.hounsfield import TISSUES_HU, show_hu_histograms, show_windows
+from mg3d.volumes.histogram import LANDMARKS_HU
 
 SPACING = (4.0, 2.0, 1.0)
 

@@ -79,7 +79,7 @@ def test_another_part_is_not_read_as_this_one(encoder, tmp_path):
 
 
 def test_another_encoder_is_not_read_as_this_one(tmp_path):
-    from mg3d.encoders.swin3d import Swin3DEncoder
+    from mg3d.encoders.swin.swin3d import Swin3DEncoder
 
     build_encoder("unet3d", channels=CHANNELS).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="describes a UNet3DEncoder, not a Swin3DEncoder"):

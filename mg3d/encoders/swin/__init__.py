@@ -1,0 +1,1 @@
+"""The Swin transformer, window by window."""

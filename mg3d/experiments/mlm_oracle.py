@@ -1,0 +1,146 @@
+"""How much could MLM learn from the volume? Its volumes are replaced by their labels.
+
+An encoder that knew every finding for certain is the most any encoder could tell. With its
+knowledge as visual tokens (one a finding, fixed random directions), MLM alone is trained through
+both attentions, with few and with many hidden words. How far its loss rises when the tokens are
+another patient's says how much of that knowledge passes: the gated attention lets one number a
+word through, the classical one whole values.
+
+`python -m mg3d.experiments.mlm_oracle --data DIR` prints one JSON line a combination.
+"""
+
+import argparse
+import json
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mg3d.config import PretrainConfig, find_preset, replace
+from mg3d.data.batch import collate
+from mg3d.data.dataset import VolumeReportDataset
+from mg3d.encoders import Encoder
+from mg3d.evaluation.other_volume import mlm_rise
+from mg3d.evaluation.summary import named
+from mg3d.model import MG3D, build_text_encoder
+from mg3d.objectives.mlm import MLM
+from mg3d.text.encoder import CachedTextEncoder
+from mg3d.training.heldout import held_out_losses
+from mg3d.training.optimiser import build_optimiser, set_learning_rate
+from mg3d.training.sampler import StepSampler
+from mg3d.training.step import Pretraining, hide
+
+
+class ToldPatients(VolumeReportDataset):
+    """Patients whose "volume" is a row of labels (1, or 0 if not known) and a constant 1."""
+
+    def load_volume(self, row: int) -> Tensor:
+        """Labels of one row, shape (1, 1, 1, C + 1)."""
+        labels = self.rows.loc[row, list(self.label_names)].to_numpy(dtype=float, copy=True)
+        told = torch.nan_to_num(torch.from_numpy(labels)).float()
+        return torch.cat([told, torch.ones(1)])[None, None, None]
+
+
+class Oracle(Encoder):
+    """Labels become tokens: a fixed random direction each, there or not. Nothing to train.
+
+    Args:
+        count: of labels, the constant included.
+        width: of a token.
+    """
+
+    directions: Tensor
+
+    def __init__(self, count: int, width: int):
+        super().__init__()
+        self.width, self.stride = width, 1
+        directions = torch.randn(width, count, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("directions", directions)
+
+    def forward(self, volume: Tensor) -> tuple[Tensor, ...]:
+        """One map of (B, width, 1, 1, count)."""
+        return (volume * self.directions[None, :, None, None],)
+
+
+def patients(
+    data: Path, split: str, config: PretrainConfig, text: CachedTextEncoder, labels: int
+) -> ToldPatients:
+    """The patients of one split, told."""
+    shape = (1, 1, labels + 1)
+    return ToldPatients(
+        data, split, text.tokenizer, max_tokens=config.max_tokens, volume_shape=shape
+    )
+
+
+def run_one(
+    data: Path, config: PretrainConfig, text: CachedTextEncoder, labels: int
+) -> dict[str, object]:
+    """Train MLM alone on told patients; its held-out loss, and how far it rises by the swap."""
+    train, val = (patients(data, split, config, text, labels) for split in ("train", "val"))
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = MG3D(
+            Oracle(labels + 1, config.encoder_settings["channels"][-1]),
+            text,
+            token_grid=(1, 1, labels + 1),
+            dim=config.dim,
+            fusion_layers=config.fusion_layers,
+            attention=config.attention,
+        )
+        learner = Pretraining(model, {"mlm": MLM(config.dim, text.vocabulary_size)})
+    optimiser = build_optimiser(learner, config)
+    sampler = StepSampler(
+        train.volumes_of,
+        config.batch_size,
+        seed=config.seed,
+        first_step=0,
+        last_step=config.total_steps,
+    )
+    loader = DataLoader(train, batch_sampler=sampler, collate_fn=collate(text.pad_token))
+    for step, whole in enumerate(loader):
+        set_learning_rate(optimiser, step + 1, config)
+        generator = torch.Generator().manual_seed(config.seed * 10**6 + step)
+        learner(hide(whole, config, text, generator))["mlm"].backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return {
+        "benchmark": "mlm_oracle",
+        "attention": config.attention,
+        "word_mask_ratio": config.word_mask_ratio,
+        "seed": config.seed,
+        "steps": config.total_steps,
+        "patients": len(train.patients),
+        "mlm": held_out_losses(learner, val, config, "cpu")["mlm"],
+        **named("mlm_rise", mlm_rise(learner, val, config, "cpu", seed=config.seed)),
+    }
+
+
+def main() -> None:
+    """Read the command line; see the module's first lines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="prepared folder with labels")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--steps", type=int, default=0, help="0: the preset's")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    arguments = parser.parse_args()
+    preset = find_preset(arguments.preset)
+    preset = replace(preset, weights=preset.weights.only("mlm"))
+    text = build_text_encoder(preset)
+    labels = len(json.loads((arguments.data / "dataset.json").read_text())["labels"])
+    for seed, attention, ratio in product(
+        arguments.seeds, ("gated", "softmax"), (0.15, preset.word_mask_ratio)
+    ):
+        config = replace(
+            preset,
+            seed=seed,
+            attention=attention,
+            word_mask_ratio=ratio,
+            total_steps=arguments.steps or preset.total_steps,
+        )
+        print(json.dumps(run_one(arguments.data, config, text, labels)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Many scans to one prepared folder."""

@@ -1,0 +1,150 @@
+"""What goes into preparing and what comes out: a raw volume, the prepared form, a refusal, a run.
+
+An importer turns each raw volume of its source into a `ScanRecord`; `prepare.prepare` does the
+rest. `PrepareSettings` is all of the preprocessing in one object.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mg3d.volumes.grid import MASK_SHARE, Grid
+from mg3d.volumes.intensity import Intensity, ProvedHU
+
+LEFT_OUT = "left out by rule: "  # starts the reason of what no run would take
+DTYPES = ("uint8", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanRecord:
+    """One raw volume and everything known about it.
+
+    Attributes:
+        volume_id: unique, such as "train_1_a_1"; also the name of the prepared file.
+        patient_id: the unit of every split.
+        scan_id: shared by all reconstructions of a scan.
+        reconstruction: number of the reconstruction.
+        split: "train", "val" or "test".
+        fold: name of the fold the volume is held out in, "" if the data set has none.
+        volume: the file, or the folder of its slices.
+        findings: text of the report's findings, "" if none.
+        impression: likewise.
+        labels: value by the names given to `prepare`; None, or a name left out, is unknown.
+        masks: volume of whole numbers on the same grid, as `MaskMeaning` says; None if unknown.
+        release: see `decide_rescale`.
+        metadata_rescale: slope and intercept by a metadata table, if any.
+        metadata_spacing_mm: spacing of the file's axes by that table, where it goes before the
+            header's.
+    """
+
+    volume_id: str
+    patient_id: str
+    scan_id: str
+    reconstruction: int = 1
+    split: str
+    fold: str = ""
+    volume: Path
+    findings: str = ""
+    impression: str = ""
+    labels: Mapping[str, float | int | None] = field(default_factory=dict)
+    masks: Path | None = None
+    release: str = "unknown"
+    metadata_rescale: tuple[float, float] | None = None
+    metadata_spacing_mm: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """The preprocessing, all of it: what a prepared volume looks like.
+
+    Attributes:
+        grid: orientation is always that of `data.orientation`; this is crop, spacing and shape.
+        hu_window: HU that become 0 and 1; of no meaning where `intensity` gives no HU.
+        dtype: "uint8" (0 to 255 over the window) or "float16" (0 to 1).
+        mask_share: see `masks_to_grid`.
+        intensity: how stored numbers become HU, or 0..1 where there are none.
+    """
+
+    grid: Grid
+    hu_window: tuple[float, float] = (-1000.0, 1000.0)
+    dtype: str = "uint8"
+    mask_share: float = MASK_SHARE
+    intensity: Intensity = field(default_factory=ProvedHU)
+
+    def __post_init__(self) -> None:
+        if self.hu_window[0] >= self.hu_window[1]:
+            raise ValueError(f"hu_window is (low, high) with low < high, got {self.hu_window}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype is one of {', '.join(DTYPES)}; got '{self.dtype}'")
+        if not 0 < self.mask_share <= 1:
+            raise ValueError(f"mask_share is above 0 and up to 1, got {self.mask_share}")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A file that is not in the prepared folder, and why.
+
+    Attributes:
+        file: relative to the source.
+        reason: what is wrong with it.
+        by_rule: it was never meant to be taken (not a chest, a second release); nothing failed.
+    """
+
+    file: str
+    reason: str
+    by_rule: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run did.
+
+    Attributes:
+        folder: the prepared folder.
+        taken: volumes in its manifest (or in the part, if only a shard was prepared).
+        kept: of them, made by an earlier run.
+        refused: files that should have been taken but could not.
+        left_out: files left out by rule.
+        shard: "" or which part of the work this was, such as "1/8".
+    """
+
+    folder: Path
+    taken: int
+    kept: int
+    refused: tuple[Refusal, ...]
+    left_out: tuple[Refusal, ...]
+    shard: str = ""
+
+    @property
+    def exit_status(self) -> int:
+        """0 if everything was taken, 3 if something was refused."""
+        return 3 if self.refused else 0
+
+    def __str__(self) -> str:
+        of = f", shard {self.shard}" if self.shard else ""
+        lines = [f"{self.folder}{of}: {self.taken} volumes ({self.kept} of them made before)"]
+        listed = "listed in refused.csv after the merge" if self.shard else "listed in refused.csv"
+        if self.left_out:
+            lines.append(f"{len(self.left_out)} left out by rule, {listed}")
+        if self.refused:
+            first = self.refused[0]
+            lines.append(
+                f"{len(self.refused)} refused, {listed}; first {first.file}: {first.reason}"
+            )
+        if self.shard:
+            lines.append(
+                f"when all shards are there: python -m data_prep.merge --output {self.folder}"
+            )
+        return "\n".join(lines)
+
+
+def describe_settings(settings: PrepareSettings) -> dict[str, Any]:
+    """The settings as they stand in dataset.json."""
+    return json.loads(json.dumps(asdict(settings)))
+
+
+def relative(path: Path, root: Path) -> str:
+    """A file's name as it stands in tables: relative to the source, if it lies there."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

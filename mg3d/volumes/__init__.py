@@ -1,0 +1,1 @@
+"""One scan in HU, on a stated grid, with the way back to its file."""
