@@ -15,7 +15,7 @@ from mg3d.pretrained.released_names import (
 )
 from mg3d.training.step import build_pretraining
 
-CASES = Path(__file__).parent / "parity" / "cases"
+CASES = Path(__file__).parents[1] / "parity" / "cases"
 RELEASED = json.loads((CASES / "h_end_to_end.json").read_text())
 WITHOUT_GRADIENT = set(RELEASED["params_without_gradient"])
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from data_prep.ct_rate import prepare_ct_rate
+from data_prep.phantom.__main__ import main
 from data_prep.phantom.prepare import (
     METADATA_HEADER,
     PhantomSpec,
-    main,
     prepare_phantom,
     write_phantom,
 )
