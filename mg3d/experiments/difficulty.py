@@ -1,9 +1,9 @@
 """How hard is the phantom? Supervised training of the same encoder, beside the untrained one.
 
 `python -m mg3d.experiments.difficulty --data DIR --seconds 135` trains the preset's encoder on the
-labels for as long as pre-training took, with the same batches and jitter, and prints one JSON line. Both
-encoders, before and after, go through the protocols that pre-trained ones go through: linear probe
-and report-to-volume retrieval with an alignment head, on held-out patients.
+labels for as long as pre-training took, with the same batches and jitter, and prints one JSON line.
+Both encoders, before and after, go through the protocols that pre-trained ones go through: linear
+probe and report-to-volume retrieval with an alignment head, on held-out patients.
 """
 
 import argparse
