@@ -1,0 +1,107 @@
+"""What a run's numbers depend on besides its settings: the data and the code, as short hashes.
+
+The code is compared by its syntax tree without docstrings and comments, so that a sentence in a
+docstring makes no run out of date, and a changed sign in a loss makes every run out of date.
+"""
+
+import ast
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import mg3d
+from mg3d.data.manifest import FACTS_NAME, NAME
+
+# Rooms and modules whose code decides a training's or an evaluation's numbers. The phantom and the
+# importers are not among them: what they made is in the data's own hash.
+NUMERICS = (
+    *("text", "data", "encoders", "attention", "model", "objectives", "training", "evaluation"),
+    "distributed",
+)
+LENGTH = 16  # hexadecimal digits
+
+
+def short_hash(content: Mapping[str, Any]) -> str:
+    """A name for anything JSON can hold; the order of keys does not matter."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+
+
+def data_fingerprint(folder: Path) -> str:
+    """Hash of a prepared folder's table, voxels, grid and window.
+
+    Raises:
+        FileNotFoundError: if the folder is not a prepared one.
+    """
+    for name in (NAME, FACTS_NAME):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"expected a prepared folder with {NAME} and {FACTS_NAME}, but {folder} has no "
+                f"{name}; make one with data_prep"
+            )
+    facts = json.loads((folder / FACTS_NAME).read_text())
+    table = hashlib.sha256((folder / NAME).read_bytes()).hexdigest()
+    return short_hash(
+        {"table": table, "voxels": facts.get("voxels_sha256"), "settings": facts.get("settings")}
+    )
+
+
+def code_fingerprint(work: Callable[..., Any] | None = None) -> str:
+    """Hash of the code that decides the numbers: `NUMERICS`, torch's version, and `work`'s module.
+
+    Args:
+        work: what makes the run, usually a function of an experiment.
+    """
+    import torch
+
+    module = inspect.getmodule(work) if work else None
+    return short_hash(
+        {
+            "library": _library_code(),
+            "work": _syntax([Path(_file_of(module))]) if module else "",
+            "torch": torch.__version__.split("+")[0],
+        }
+    )
+
+
+@cache
+def _library_code() -> str:
+    (root,) = map(Path, mg3d.__path__)
+    files = [root / f"{room}.py" for room in NUMERICS if (root / f"{room}.py").is_file()]
+    for room in NUMERICS:
+        files += (root / room).rglob("*.py")
+    return _syntax(sorted(files))
+
+
+def _syntax(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and _is_text(body[0]):
+                node.body = body[1:]  # type: ignore[attr-defined]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:LENGTH]
+
+
+def _is_text(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _file_of(module: ModuleType) -> str:
+    if not module.__file__:
+        raise ValueError(
+            f"the function that makes a run has to come from a file, {module.__name__} is none; "
+            "put it into a module, so that a changed function makes new runs"
+        )
+    return module.__file__

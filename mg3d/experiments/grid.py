@@ -1,0 +1,185 @@
+"""A grid of runs: each is named by what it depends on, kept in a folder, and never made twice.
+
+A `Point` says what one run is. `run_grid` makes those that are not kept yet and returns the scores
+of all of them as one tidy table. A second call with the same settings, data and code loads instead
+of training, and says so. Several processes, or the jobs of a cluster's array, may work on the same
+folder at once: a run that somebody else is making is left to them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mg3d.evaluation.metrics import Score
+from mg3d.experiments.fingerprint import code_fingerprint, data_fingerprint, short_hash
+from mg3d.volumes.volume import replace_file
+
+SCORES, POINT = "scores.json", "point.json"
+SCORE_COLUMNS = ("score", "value", "low", "high", "n")  # last columns of every table
+
+Scores = Mapping[str, Score | float | int]  # a score without an interval is a plain number
+Work = Callable[["Point", Path], Scores]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One run of a grid.
+
+    Attributes:
+        settings: everything the run depends on besides data and code, as JSON can hold it.
+        data: prepared folder it trains on.
+        columns: how it is called in the table, such as its configuration and seed; decides nothing.
+    """
+
+    settings: Mapping[str, Any]
+    data: Path
+    columns: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    def name(self, work: Work) -> str:
+        """Name of the run's folder: a hash of settings, data and code."""
+        return short_hash(self._facts(work))
+
+    def _facts(self, work: Work) -> dict[str, Any]:
+        return {
+            "settings": self.settings,
+            "data": data_fingerprint(self.data),
+            "code": code_fingerprint(work),
+        }
+
+
+def run_grid(
+    points: Sequence[Point],
+    work: Work,
+    folder: Path,
+    *,
+    part: tuple[int, int] = (1, 1),
+    log: Callable[[str], None] = print,
+) -> Any:
+    """Make the runs that are not kept yet, and return the scores of all as a pandas DataFrame.
+
+    Args:
+        points: the grid.
+        work: makes one run, given its point and its own folder, and returns its scores by name. The
+            folder holds what an interrupted try left, so that a training can resume.
+        folder: where runs are kept.
+        part: (i, n) with 1 <= i <= n: this process makes every n-th run, from the i-th on.
+        log: gets one line a run.
+
+    Raises:
+        ValueError: if `part` is not a part, or two points of the grid are the same run.
+    """
+    number, of = part
+    if not 1 <= number <= of:
+        raise ValueError(f"a part is i/n with 1 <= i <= n, got {number}/{of}")
+    names = [point.name(work) for point in points]
+    twice = [i for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ValueError(
+            f"run {twice[0] + 1} of the grid has the same settings as an earlier one "
+            f"({dict(points[twice[0]].columns)}); leave one of them out"
+        )
+    for place in range(number - 1, len(points), of):
+        make_run(points[place], work, folder, log=log)
+    return table_of(points, work, folder, log=log)
+
+
+def make_run(
+    point: Point, work: Work, folder: Path, *, log: Callable[[str], None] = print
+) -> Path | None:
+    """Make one run, or find it kept; its folder, or None if another process is making it.
+
+    Args:
+        point: what the run is.
+        work: see `run_grid`.
+        folder: where runs are kept.
+        log: gets one line.
+    """
+    name = point.name(work)
+    run = folder / name
+    title = " ".join(map(str, point.columns.values())) or name
+    if (run / SCORES).is_file():
+        log(f"{title}: kept in {run}, not made again")
+        return run
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run / ".lock", timeout=0):
+            if not (run / SCORES).is_file():
+                replace_file(run / POINT, _json({**point._facts(work), "columns": point.columns}))
+                scores = work(point, run)
+                replace_file(run / SCORES, _json({k: _plain(v) for k, v in scores.items()}))
+                log(f"{title}: made in {run}")
+    except Timeout:
+        log(f"{title}: another process is making it in {run}")
+        return None
+    return run
+
+
+def table_of(
+    points: Iterable[Point], work: Work, folder: Path, *, log: Callable[[str], None] = print
+) -> Any:
+    """Scores of the runs that are kept: one row a run and score, as a pandas DataFrame.
+
+    Columns: the points' own, `run` (name of its folder), `score`, `value`, `low`, `high` (the 95 %
+    interval over patients, empty where none was measured), `n` (patients).
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    missing = 0
+    columns: dict[str, None] = {}
+    for point in points:
+        columns |= dict.fromkeys(point.columns)
+        name = point.name(work)
+        if not (folder / name / SCORES).is_file():
+            missing += 1
+            continue
+        for score, numbers in json.loads((folder / name / SCORES).read_text()).items():
+            rows.append({**point.columns, "run": name, "score": score, **numbers})
+    if missing:
+        log(f"{missing} runs of the grid are not finished; they are missing in the table")
+    return pd.DataFrame(rows, columns=[*columns, "run", *SCORE_COLUMNS])
+
+
+def work_side_by_side(command: Sequence[str], processes: int) -> None:
+    """Start the same command several times with one thread each; the runs share themselves out.
+
+    Args:
+        command: arguments after `python -m`; every process must walk the same grid and folder.
+        processes: how many.
+
+    Raises:
+        subprocess.CalledProcessError: if one of them failed.
+    """
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", *command], env=environment, stdout=subprocess.DEVNULL
+        )
+        for _ in range(processes)
+    ]
+    for process in running:
+        status = process.wait()
+        if status:
+            raise subprocess.CalledProcessError(status, list(command))
+
+
+def _plain(score: Score | float | int) -> dict[str, float | int | None]:
+    if isinstance(score, Score):
+        numbers = {"value": score.value, "low": score.low, "high": score.high}
+        return {key: _finite(number) for key, number in numbers.items()} | {"n": score.n}
+    return {"value": _finite(float(score))}
+
+
+def _finite(number: float) -> float | None:
+    return float(number) if number - number == 0 else None  # NaN and infinity are no JSON
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
