@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = [
-    *("config", "distributed", "volumes", "text", "weights", "data", "preparation", "phantom"),
-    *("encoders", "attention", "model", "objectives", "training", "pretrained", "evaluation"),
-    *("explain", "experiments", "viz", "exercises"),
+    *("config", "distributed", "modes", "volumes", "text", "weights", "data", "preparation"),
+    *("phantom", "encoders", "attention", "model", "objectives", "training", "pretrained"),
+    *("evaluation", "explain", "experiments", "viz", "exercises"),
 ]
 
 # What makes an import slow, and the only places that may name it outside a function.

@@ -13,6 +13,7 @@ from mg3d.attention.pooling import masked_mean, mean_by_index
 from mg3d.data.batch import Batch, Patient, collate
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.model import MG3D
+from mg3d.modes import evaluating
 from mg3d.objectives.clip import CLIP
 from mg3d.text.tokens import tokenize_report
 
@@ -39,8 +40,6 @@ def encode_patients(model: MG3D, dataset: VolumeReportDataset, *, batch_size: in
         dataset: one split.
         batch_size: patients at a time; changes no number beyond rounding.
     """
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     loader = DataLoader(
         Subset(dataset, dataset.first_volumes),
@@ -48,18 +47,18 @@ def encode_patients(model: MG3D, dataset: VolumeReportDataset, *, batch_size: in
         collate_fn=collate(model.text_encoder.pad_token),
     )
     rows: dict[str, list[np.ndarray]] = {}
-    for whole in loader:
-        batch = whole.to(device)
-        tokens = model.encoder(batch.volume)[-1].flatten(2)  # (B, f, N)
-        parts = {
-            "encoder_features": torch.cat([tokens.mean(-1), tokens.amax(-1)], dim=1),
-            "volume_vector": model.embed_volumes(batch.volume),
-            "report_vector": model.embed_reports(batch),
-            "report_words": embed_words(model, batch),
-        }
-        for name, value in parts.items():
-            rows.setdefault(name, []).append(value.float().cpu().numpy())
-    model.train(was_training)
+    with evaluating(model):
+        for whole in loader:
+            batch = whole.to(device)
+            tokens = model.encoder(batch.volume)[-1].flatten(2)  # (B, f, N)
+            parts = {
+                "encoder_features": torch.cat([tokens.mean(-1), tokens.amax(-1)], dim=1),
+                "volume_vector": model.embed_volumes(batch.volume),
+                "report_vector": model.embed_reports(batch),
+                "report_words": embed_words(model, batch),
+            }
+            for name, value in parts.items():
+                rows.setdefault(name, []).append(value.float().cpu().numpy())
     stacked = {name: np.concatenate(values) for name, values in rows.items()}
     return Encoded(
         tuple(dataset.patients),
@@ -83,12 +82,10 @@ def project_reports(head: CLIP, encoded: Encoded) -> Float[np.ndarray, "P d"]:
 
 
 def _project(head: nn.Module, vectors: Float[np.ndarray, "P i"]) -> Float[np.ndarray, "P d"]:
-    was_training = head.training
-    head.eval()  # or a head that centres would take the mean of the patients it is scored on
     device = next(head.parameters()).device
-    projected = head(torch.from_numpy(vectors).to(device)).float().cpu().numpy()
-    head.train(was_training)
-    return projected
+    # In training mode a head that centres would take the mean of the patients it is scored on.
+    with evaluating(head):
+        return head(torch.from_numpy(vectors).to(device)).float().cpu().numpy()
 
 
 @torch.no_grad()

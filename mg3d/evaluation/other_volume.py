@@ -16,6 +16,7 @@ from mg3d.config import PretrainConfig
 from mg3d.data.batch import Batch
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.evaluation.metrics import Score, bootstrap
+from mg3d.modes import evaluating
 from mg3d.objectives.mlm import MLM
 from mg3d.objectives.precision import at_least_float32
 from mg3d.training.heldout import held_out_batches
@@ -51,19 +52,17 @@ def mlm_rise(
     words_only = replace(config, weights=config.weights.only("mlm"))  # no masked volume is needed
     if mlm is None:
         return None
-    was_training = pretraining.training
-    pretraining.eval()
     rises: list[list[Tensor]] = []
     text = pretraining.model.text_encoder
-    for draw in range(draws):
-        rises.append([])
-        for batch in held_out_batches(dataset, words_only, text, device, draw=draw):
-            if len(batch) < 2:
-                continue
-            swapped = replace(batch, volume=batch.volume.roll(1, 0))
-            own, other = (_losses(pretraining, mlm, shown) for shown in (batch, swapped))
-            rises[-1].append(other - own)
-    pretraining.train(was_training)
+    with evaluating(pretraining):
+        for draw in range(draws):
+            rises.append([])
+            for batch in held_out_batches(dataset, words_only, text, device, draw=draw):
+                if len(batch) < 2:
+                    continue
+                swapped = replace(batch, volume=batch.volume.roll(1, 0))
+                own, other = (_losses(pretraining, mlm, shown) for shown in (batch, swapped))
+                rises[-1].append(other - own)
     if not rises or not rises[0]:
         return None
     values = torch.stack([torch.cat(parts) for parts in rises]).mean(dim=0).double().cpu().numpy()

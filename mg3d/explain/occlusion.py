@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.evaluation.zero_shot import zero_shot_scores
+from mg3d.modes import evaluating
 from mg3d.objectives.clip import CLIP
 from mg3d.training.step import Pretraining
 
@@ -68,18 +69,17 @@ def explain_finding(
             "zero-shot scores need a clip head, and this run was trained without; train with "
             "weight clip > 0"
         )
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     copies = torch.cat([volume[None], cover_blocks(volume, cover, block)])
-    unit = torch.cat(
-        [
-            head.volume_head(model.embed_volumes(part.to(device)))
-            for part in copies.split(batch_size)
-        ]
-    )
-    scores = zero_shot_scores(model, head, unit.float().cpu().numpy(), findings=(finding,))[:, 0]
-    model.train(was_training)
+    with evaluating(pretraining):
+        unit = torch.cat(
+            [
+                head.volume_head(model.embed_volumes(part.to(device)))
+                for part in copies.split(batch_size)
+            ]
+        )
+        vectors = unit.float().cpu().numpy()
+        scores = zero_shot_scores(model, head, vectors, findings=(finding,))[:, 0]
     drop = torch.from_numpy(scores[0] - scores[1:])
     return drop.view(*(size // block for size in volume.shape[1:])).float()
 

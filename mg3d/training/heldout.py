@@ -14,6 +14,7 @@ from mg3d.config import PretrainConfig
 from mg3d.data.batch import Batch, collate
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.distributed import rank, world
+from mg3d.modes import evaluating
 from mg3d.text.encoder import CachedTextEncoder, TextEncoder
 from mg3d.training.step import Pretraining, hide
 
@@ -75,17 +76,15 @@ def held_out_losses(
     Raises:
         ValueError: if there are fewer held-out patients than processes.
     """
-    was_training = pretraining.training
-    pretraining.eval()
     sums: dict[str, float] = {}
     count = 0
     text = pretraining.model.text_encoder
-    for batch in held_out_batches(dataset, config, text, device):
-        shown = replace(batch, volume=batch.volume.roll(1, 0)) if other_volume else batch
-        for name, loss in pretraining(_own_part(shown)).items():
-            sums[name] = sums.get(name, 0.0) + float(loss)
-        count += 1
-    pretraining.train(was_training)
+    with evaluating(pretraining):
+        for batch in held_out_batches(dataset, config, text, device):
+            shown = replace(batch, volume=batch.volume.roll(1, 0)) if other_volume else batch
+            for name, loss in pretraining(_own_part(shown)).items():
+                sums[name] = sums.get(name, 0.0) + float(loss)
+            count += 1
     return {name: total / count for name, total in sums.items()}
 
 
