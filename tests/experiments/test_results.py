@@ -1,7 +1,7 @@
 import pytest
 
-from mg3d.evaluation import results
-from mg3d.evaluation.results import FOLDER, PANELS, SOURCES, load_ablation, load_results
+from mg3d.experiments import results
+from mg3d.experiments.results import FOLDER, PANELS, SOURCES, load_ablation, load_results
 
 
 @pytest.mark.parametrize("name", SOURCES)
