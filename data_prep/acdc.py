@@ -16,10 +16,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.acdc_folds import released_fold
-from data_prep.command import how_to_work, importer_parser, run, settings_from
+from data_prep.command import importer_parser, options_from, run
 from data_prep.splits import deal_folds
-from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.preparation.shards import Shard
+from mg3d.data.masks import MaskMeaning
+from mg3d.preparation.prepare import (
+    DEFAULT_OPTIONS,
+    DatasetDescription,
+    Prepared,
+    PrepareSettings,
+    Refusal,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.intensity import Percentiles
 
@@ -51,14 +60,10 @@ class _Frame:
 def prepare_acdc(
     source: str | Path,
     output: str | Path,
+    options: RunOptions = DEFAULT_OPTIONS,
     *,
-    settings: PrepareSettings = SETTINGS,
     folds: str = "patient",
     fold: str = "0",
-    shard: Shard | None = None,
-    force: bool = False,
-    workers: int | None = None,
-    progress: bool | None = None,
 ) -> Prepared:
     """Prepare ACDC. Can be interrupted and started again.
 
@@ -66,14 +71,11 @@ def prepare_acdc(
         source: folder with `training/patient001/Info.cfg`, ... and `testing/`, or with nnU-Net's
             `imagesTr`, `labelsTr` (and `imagesTs`, `labelsTs`).
         output: the prepared folder.
-        settings: the prepared form; its intensity rule is always by percentiles, MR has no HU.
+        options: the prepared form (default: 1.5 mm in plane), and how to work. The intensity
+            rule is always by percentiles, MR has no HU.
         folds: "patient" (five of our own, the same share of each group in each), or "released-0",
             "released-1", "released-2": those of MG-3D, with hearts on both sides.
         fold: "0" to "4", held out as split "val"; only for "patient".
-        shard: only this part of the patients; None: all.
-        force: go on although the disk seems too small.
-        workers: processes; None: one per core.
-        progress: show a progress bar; None: in a terminal.
 
     Raises:
         FileNotFoundError: if the source holds neither layout.
@@ -88,26 +90,22 @@ def prepare_acdc(
     frames = _frames(source, refused)
     released = folds != "patient"
     held_out = FOLDS[folds] if released else fold
-    if not isinstance(settings.intensity, Percentiles):
-        settings = replace(settings, intensity=Percentiles())
-    return prepare(
-        _records(source, frames, released, held_out, refused),
-        output,
-        settings,
+    options = options.with_form(SETTINGS)
+    assert options.settings is not None
+    if not isinstance(options.settings.intensity, Percentiles):
+        options = replace(options, settings=replace(options.settings, intensity=Percentiles()))
+    records = _records(source, frames, released, held_out, refused)
+    dataset = DatasetDescription(
         source="ACDC",
         root=source,
         refused=sorted(refused, key=lambda r: (r.by_rule, r.file)),
         labels=LABELS,
         label_classes={"group": GROUPS},
-        mask_kind="classes",
-        mask_names=CLASSES,
+        masks=MaskMeaning("classes", CLASSES),
         released_split=f"frame-wise fold {held_out} of MG-3D" if released else "",
         facts={"folds": {"name": "released" if released else "patient", "held_out": held_out}},
-        shard=shard,
-        force=force,
-        workers=workers,
-        progress=progress,
     )
+    return prepare(records, output, dataset, options)
 
 
 def _frames(source: Path, refused: list[Refusal]) -> list[_Frame]:
@@ -264,10 +262,9 @@ def main(arguments: list[str] | None = None) -> int:
         lambda: prepare_acdc(
             asked.source,
             asked.output,
-            settings=settings_from(asked, SETTINGS),
+            options_from(asked, SETTINGS),
             folds=asked.folds,
             fold=asked.fold,
-            **how_to_work(asked),
         )
     )
 

@@ -10,12 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.command import how_to_work, importer_parser, run
-from data_prep.pictures import settings_of_call, settings_of_pictures
+from data_prep.command import importer_parser, run
+from data_prep.pictures import options_of_call, settings_of_pictures, with_picture_form
 from data_prep.splits import deal_folds
 from data_prep.tables import Row, TableError, read_number, read_table, show
-from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.preparation.shards import Shard
+from mg3d.preparation.prepare import (
+    DEFAULT_OPTIONS,
+    DatasetDescription,
+    Prepared,
+    Refusal,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.volumes.readers.image_folder import SUFFIXES
 
 LABEL = "diagnosis"
@@ -53,30 +60,21 @@ class _Listed:
 def prepare_cc_ccii(
     source: str | Path,
     output: str | Path,
+    options: RunOptions = DEFAULT_OPTIONS,
     *,
-    preset: str = "tiny",
-    settings: PrepareSettings | None = None,
     folds: str | Path | None = None,
     fold: int = 0,
-    shard: Shard | None = None,
-    force: bool = False,
-    workers: int | None = None,
-    progress: bool | None = None,
 ) -> Prepared:
     """Prepare CC-CCII. Can be interrupted and started again.
 
     Args:
         source: folder with CP, NCP and Normal, or any of them.
         output: the prepared folder.
-        preset: model preset whose shape the scans are stretched to.
-        settings: the prepared form, instead of the preset's.
+        options: the prepared form (default: the whole scan, stretched to the shape of the
+            preset, `tiny` if none is named), and how to work.
         folds: folder of the released fold tables; None: five folds of the patients that are there,
             dealt with equal shares of the diagnoses.
         fold: that is held out. Of five: as test, the next one as val. Released: as val, as there.
-        shard: only this part of the patients; None: all.
-        force: go on although the disk seems too small.
-        workers: processes; None: one per core.
-        progress: show a progress bar; None: in a terminal.
 
     Raises:
         FileNotFoundError: if a folder or table is missing.
@@ -105,21 +103,15 @@ def prepare_cc_ccii(
         )
         for scan, where, number in rows
     ]
-    return prepare(
-        records,
-        output,
-        settings or settings_of_pictures(preset),
+    dataset = DatasetDescription(
         source="CC-CCII",
         root=root,
         refused=refused,
         labels=(LABEL,),
         label_classes={LABEL: CLASSES},
         facts={"split": split},
-        shard=shard,
-        force=force,
-        workers=workers,
-        progress=progress,
     )
+    return prepare(records, output, dataset, with_picture_form(options))
 
 
 def read_fold(folder: Path, fold: int) -> dict[tuple[str, str], _Listed]:
@@ -247,10 +239,9 @@ def main(arguments: list[str] | None = None) -> int:
         lambda: prepare_cc_ccii(
             asked.source,
             asked.output,
-            settings=settings_of_call(asked),
+            options_of_call(asked),
             folds=asked.folds,
             fold=asked.fold,
-            **how_to_work(asked),
         )
     )
 

@@ -11,25 +11,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from mg3d.config import PRESETS, find_preset
+from mg3d.config import PRESETS
+from mg3d.preparation.options import RunOptions, settings_of
 from mg3d.preparation.records import DTYPES, Prepared, PrepareSettings
 from mg3d.preparation.shards import Shard, parse_shard
 from mg3d.volumes.grid import Grid
 
+__all__ = [
+    "add_arguments",
+    "importer_parser",
+    "options_from",
+    "run",
+    "settings_from",
+    "settings_of",
+]
+
 WRONG_CALL = 2
-
-
-def settings_of(preset: str) -> PrepareSettings:
-    """The prepared form that a model preset reads.
-
-    Raises:
-        ValueError: if there is no such preset.
-    """
-    config = find_preset(preset)
-    grid = Grid(config.volume_shape, config.spacing_mm, config.crop)
-    return PrepareSettings(grid=grid, hu_window=config.hu_window)
 
 
 def importer_parser(
@@ -56,9 +54,25 @@ def importer_parser(
     return parser
 
 
-def how_to_work(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What every importer hands on to the engine as it is."""
-    return {name: getattr(arguments, name) for name in ("shard", "force", "workers", "progress")}
+def options_from(
+    arguments: argparse.Namespace, default: PrepareSettings | None = None
+) -> RunOptions:
+    """What was asked for on the command line.
+
+    Args:
+        arguments: as parsed.
+        default: as for `add_arguments`.
+
+    Raises:
+        ValueError: if the grid or the window is impossible.
+    """
+    return RunOptions(
+        settings=settings_from(arguments, default),
+        shard=arguments.shard,
+        force=arguments.force,
+        workers=arguments.workers,
+        progress=arguments.progress,
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: PrepareSettings | None = None) -> None:
@@ -119,10 +133,8 @@ def settings_from(
     Raises:
         ValueError: if the grid or the window is impossible.
     """
-    settings = default or settings_of("tiny")
-    if arguments.preset:
-        preset = settings_of(arguments.preset)
-        settings = replace(settings, grid=preset.grid, hu_window=preset.hu_window)
+    settings = RunOptions(preset=arguments.preset or "").with_form(default).settings
+    assert settings is not None
     if arguments.shape or arguments.spacing:
         shape = tuple(arguments.shape) if arguments.shape else None
         spacing = tuple(s or None for s in arguments.spacing) if arguments.spacing else None
@@ -156,7 +168,7 @@ def run(work: Callable[[], Prepared | None]) -> int:
 @contextmanager
 def _remarks_on_stderr() -> Iterator[None]:
     """Show what the engine has to say while it works, such as the disk space it needs."""
-    log, handler = logging.getLogger("mg3d.data"), logging.StreamHandler()
+    log, handler = logging.getLogger("mg3d.preparation"), logging.StreamHandler()
     before = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -12,10 +12,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.command import how_to_work, importer_parser, run, settings_from
+from data_prep.command import importer_parser, options_from, run
 from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
-from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.preparation.shards import Shard
+from mg3d.data.masks import MaskMeaning
+from mg3d.preparation.prepare import (
+    DEFAULT_OPTIONS,
+    DatasetDescription,
+    Prepared,
+    PrepareSettings,
+    Refusal,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.volumes.grid import Grid
 
 IMAGE = re.compile(r"volume-(covid19-A-(\d{4}))(_\d)?_ct\.nii(\.gz)?")  # a few have _0 or _1
@@ -27,27 +36,19 @@ SETTINGS = PrepareSettings(grid=Grid(None, (5.0, 1.25, 1.25)))  # slices are thi
 def prepare_covid19_20(
     source: str | Path,
     output: str | Path,
+    options: RunOptions = DEFAULT_OPTIONS,
     *,
-    settings: PrepareSettings = SETTINGS,
     folds: str | Path = "released",
     fold: str = "0",
-    shard: Shard | None = None,
-    force: bool = False,
-    workers: int | None = None,
-    progress: bool | None = None,
 ) -> Prepared:
     """Prepare COVID-19-20. Can be interrupted and started again.
 
     Args:
         source: folder with `volume-covid19-A-0003_ct.nii.gz`, `..._seg.nii.gz`, also deeper inside.
         output: the prepared folder.
-        settings: the prepared form.
+        options: the prepared form (default: 5 x 1.25 x 1.25 mm), and how to work.
         folds: "released", or a fold list (JSON, `training: [{fold, image, label}]`).
         fold: that is held out as split "val".
-        shard: only this part of the patients; None: all.
-        force: go on although the disk seems too small.
-        workers: processes; None: one per core.
-        progress: show a progress bar; None: in a terminal.
 
     Raises:
         FileNotFoundError: if the folder or the fold list is missing.
@@ -61,26 +62,19 @@ def prepare_covid19_20(
     check_held_out(fold, known)
     refused: list[Refusal] = []
     records = list(_records(source, fold_list, fold, refused))
-    return prepare(
-        records,
-        output,
-        settings,
+    dataset = DatasetDescription(
         source="COVID-19-20",
         root=source,
         refused=sorted(refused, key=lambda r: (r.by_rule, r.file)),
-        mask_kind="classes",
-        mask_names=("lesion",),
+        masks=MaskMeaning("classes", ("lesion",)),
         facts={
             "folds": {
                 "name": "released" if fold_list is None else Path(folds).name,
                 "held_out": fold,
             }
         },
-        shard=shard,
-        force=force,
-        workers=workers,
-        progress=progress,
     )
+    return prepare(records, output, dataset, options.with_form(SETTINGS))
 
 
 def _records(
@@ -144,10 +138,9 @@ def main(arguments: list[str] | None = None) -> int:
         lambda: prepare_covid19_20(
             asked.source,
             asked.output,
-            settings=settings_from(asked, SETTINGS),
+            options_from(asked, SETTINGS),
             folds=asked.folds,
             fold=asked.fold,
-            **how_to_work(asked),
         )
     )
 

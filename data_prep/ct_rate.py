@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.command import how_to_work, importer_parser, run, settings_from, settings_of
+from data_prep.command import importer_parser, options_from, run
 from data_prep.ct_rate_tables import (
     EXTENSION,
     NAME,
@@ -29,8 +29,16 @@ from data_prep.ct_rate_tables import (
 )
 from data_prep.splits import hold_out
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.preparation.shards import Shard
+from mg3d.data.masks import MaskMeaning
+from mg3d.preparation.prepare import (
+    DEFAULT_OPTIONS,
+    DatasetDescription,
+    Prepared,
+    Refusal,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 
 SPLIT = {"train": "train", "valid": "val"}
 RELEASE_FOLDERS = {"corrected": "{}_fixed", "first": "{}"}  # preferred first
@@ -41,16 +49,11 @@ HELD_OUT = re.compile(r"train-val:(0?\.[0-9]+)(?::([0-9]+))?")
 def prepare_ct_rate(
     source: str | Path,
     output: str | Path,
+    options: RunOptions = DEFAULT_OPTIONS,
     *,
-    preset: str = "tiny",
-    settings: PrepareSettings | None = None,
     release: str = "auto",
     split: str = "official",
     max_reconstructions: int | None = None,
-    shard: Shard | None = None,
-    force: bool = False,
-    workers: int | None = None,
-    progress: bool | None = None,
     name: str = "CT-RATE",
     facts: Mapping[str, Any] | None = None,
 ) -> Prepared:
@@ -60,17 +63,12 @@ def prepare_ct_rate(
         source: folder with `train_fixed`, `radiology_text_reports` and so on (or its parent, if
             it is called `dataset`).
         output: the prepared folder.
-        preset: model preset whose grid is made.
-        settings: the prepared form, instead of the preset's.
+        options: the prepared form (default: that of the `tiny` preset), and how to work.
         release: "auto" (the corrected release of each volume, else the first), "corrected" or
             "first" (that one only).
         split: "official" (train, and valid as val), or "train-val:FRACTION[:SEED]", such as
             "train-val:0.05:0": that share of the training patients is val, and valid is test.
         max_reconstructions: of each scan, those with the lowest numbers; None: all.
-        shard: only this part of the patients; None: all.
-        force: go on although the disk seems too small.
-        workers: processes; None: one per core.
-        progress: show a progress bar; None: in a terminal.
         name: of the data set, for dataset.json.
         facts: more for dataset.json.
 
@@ -98,16 +96,12 @@ def prepare_ct_rate(
     scans, strange = _scan_table(records, tables)
     reported = {volume_id for table in tables.values() for volume_id in table.reports}
     unlabelled = [record.volume_id for record in records if not record.labels]
-    return prepare(
-        records,
-        output,
-        settings or settings_of(preset),
+    dataset = DatasetDescription(
         source=name,
         root=root,
         refused=sorted(refused, key=lambda r: (r.by_rule, r.file)),
         labels=CT_RATE_FINDINGS,
-        mask_kind="bits",
-        mask_names=CT_RATE_FINDINGS,
+        masks=MaskMeaning("bits", CT_RATE_FINDINGS),
         tables={"scans.csv": scans} if scans else {},
         facts={
             "split": split,
@@ -117,11 +111,8 @@ def prepare_ct_rate(
             "metadata_not_understood": strange,
             **(facts or {}),
         },
-        shard=shard,
-        force=force,
-        workers=workers,
-        progress=progress,
     )
+    return prepare(records, output, dataset, options)
 
 
 def parse_split(text: str) -> tuple[float, int] | None:
@@ -318,11 +309,10 @@ def main(arguments: list[str] | None = None) -> int:
         lambda: prepare_ct_rate(
             asked.source,
             asked.output,
-            settings=settings_from(asked),
+            options_from(asked),
             release=asked.release,
             split=asked.split,
             max_reconstructions=None if most == "all" else int(most),
-            **how_to_work(asked),
         )
     )
 

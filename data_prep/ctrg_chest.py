@@ -14,16 +14,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.command import how_to_work, importer_parser, run
+from data_prep.command import importer_parser, run
 from data_prep.ctrg_records import Record, read_records
-from data_prep.pictures import settings_of_call, settings_of_pictures
+from data_prep.pictures import options_of_call, settings_of_pictures, with_picture_form
 from data_prep.splits import hold_out
 from data_prep.tables import TableError, read_number, read_table, show
-from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.preparation.shards import Shard
+from mg3d.preparation.prepare import (
+    DEFAULT_OPTIONS,
+    DatasetDescription,
+    Prepared,
+    Refusal,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.text.report import clean_text
 
-LOG = logging.getLogger("mg3d.data")  # what a command shows while it works
+LOG = logging.getLogger("mg3d.preparation")  # what a command shows while it works
 LABELS = (
     *("enlarged_cardiomediastinum", "cardiomegaly", "lung_opacity", "lung_lesion", "edema"),
     *("consolidation", "pneumonia", "atelectasis", "pneumothorax", "pleural_effusion"),
@@ -41,34 +48,25 @@ NOTE = "as released, val and test are the same {} scans: what is chosen on val i
 def prepare_ctrg_chest(
     source: str | Path,
     output: str | Path,
+    options: RunOptions = DEFAULT_OPTIONS,
     *,
-    preset: str = "tiny",
-    settings: PrepareSettings | None = None,
     records: str | Path | None = None,
     labels: str | Path | None = None,
     split: str = "disjoint",
-    shard: Shard | None = None,
-    force: bool = False,
-    workers: int | None = None,
-    progress: bool | None = None,
 ) -> Prepared:
     """Prepare CTRG-Chest in its NIfTI or its JPG layout. Can be interrupted and started again.
 
     Args:
         source: folder that image paths of the record file are relative to.
         output: the prepared folder.
-        preset: model preset whose shape the scans are stretched to.
-        settings: the prepared form, instead of the preset's.
+        options: the prepared form (default: the whole scan, stretched to the shape of the
+            preset, `tiny` if none is named), and how to work.
         records: the record file; None: `RECORDS_NAME`, or the only JSON file in the folder.
         labels: the label table; None: `LABELS_NAME` in the folder, if there is one.
         split: "disjoint": a tenth of the released training scans is val, test is as released.
             "released": val and test are the same scans, and dataset.json says so. In the list
             layout, which has no split: "disjoint": 80, 10 and 10 % by id; "released": by position,
             as pre-training cuts it.
-        shard: only this part of the patients; None: all.
-        force: go on although the disk seems too small.
-        workers: processes; None: one per core.
-        progress: show a progress bar; None: in a terminal.
 
     Raises:
         FileNotFoundError: if the folder or a table is missing.
@@ -92,10 +90,7 @@ def prepare_ctrg_chest(
         for scan in scans
         if scan.patient_id in codes
     ]
-    return prepare(
-        scans,
-        output,
-        settings or settings_of_pictures(preset),
+    dataset = DatasetDescription(
         source="CTRG-Chest",
         root=root,
         refused=refused,
@@ -109,11 +104,8 @@ def prepare_ctrg_chest(
             "volumes_without_labels": sum(scan.patient_id not in codes for scan in scans),
             "repeated_reports": count_repeated(scans),
         },
-        shard=shard,
-        force=force,
-        workers=workers,
-        progress=progress,
     )
+    return prepare(scans, output, dataset, with_picture_form(options))
 
 
 def read_codes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -277,11 +269,10 @@ def main(arguments: list[str] | None = None) -> int:
         lambda: prepare_ctrg_chest(
             asked.source,
             asked.output,
-            settings=settings_of_call(asked),
+            options_of_call(asked),
             records=asked.records,
             labels=asked.labels,
             split=asked.split,
-            **how_to_work(asked),
         )
     )
 

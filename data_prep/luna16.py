@@ -17,10 +17,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.command import how_to_work, importer_parser, run, settings_from
+from data_prep.command import importer_parser, options_from, run
 from data_prep.tables import Row, TableError, read_label, read_number, read_table
-from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.preparation.shards import Shard
+from mg3d.preparation.prepare import (
+    DEFAULT_OPTIONS,
+    DatasetDescription,
+    Prepared,
+    PrepareSettings,
+    Refusal,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.volumes.grid import Grid, affine_on_grid
 from mg3d.volumes.orientation import to_canonical
 from mg3d.volumes.readers.metaimage import MOST_HEADER, read_meta_header
@@ -37,34 +45,28 @@ DIGITS = 3  # of a voxel index
 def prepare_luna16(
     source: str | Path,
     output: str | Path,
+    options: RunOptions = DEFAULT_OPTIONS,
     *,
-    settings: PrepareSettings | None = None,
     candidates: str | Path | None = None,
-    shard: Shard | None = None,
-    force: bool = False,
-    workers: int | None = None,
-    progress: bool | None = None,
 ) -> Prepared:
     """Prepare LUNA16, or those of its subsets that are there. Can be interrupted and restarted.
 
     Args:
         source: folder with subset0, ..., subset9, candidates.csv and annotations.csv.
         output: the prepared folder.
-        settings: the prepared form, instead of the whole scan at 1 mm over -1000 to 600 HU.
+        options: the prepared form (default: the whole scan at 1 mm, -1000 to 600 HU), and how
+            to work.
         candidates: table of candidates; None: `candidates.csv`, else `candidates_V2.csv`.
-        shard: only this part of the scans; None: all.
-        force: go on although the disk seems too small.
-        workers: processes; None: one per core.
-        progress: show a progress bar; None: in a terminal.
 
     Raises:
         FileNotFoundError: if there is no subset, or no table of candidates.
         ValueError: if a table is damaged, or there is nothing to prepare.
     """
-    root, settings = Path(source), settings or default_settings()
+    root, options = Path(source), options.with_form(default_settings())
+    assert options.settings is not None
     refused: list[Refusal] = []
     records = list(_records(root, refused))
-    to_index = {r.volume_id: _to_index(r.volume, settings.grid) for r in records}
+    to_index = {r.volume_id: _to_index(r.volume, options.settings.grid) for r in records}
     path = Path(candidates) if candidates else _find_candidates(root)
     points = read_table(path, (*POINT_COLUMNS, "class"))
     tables = {"candidates.csv": list(_places(path, points, to_index, "class"))}
@@ -74,10 +76,7 @@ def prepare_luna16(
         tables["annotations.csv"] = rows
     present = {record.volume_id for record in records}
     without = sum(row["seriesuid"].strip() not in present for row in points)
-    return prepare(
-        records,
-        output,
-        settings,
+    dataset = DatasetDescription(
         source="LUNA16",
         root=root,
         refused=refused,
@@ -90,11 +89,8 @@ def prepare_luna16(
             "candidates_without_scan": without,
             "positive_candidates": sum(row["label"] for row in tables["candidates.csv"]),
         },
-        shard=shard,
-        force=force,
-        workers=workers,
-        progress=progress,
     )
+    return prepare(records, output, dataset, options)
 
 
 def default_settings() -> PrepareSettings:
@@ -200,9 +196,8 @@ def main(arguments: list[str] | None = None) -> int:
         lambda: prepare_luna16(
             asked.source,
             asked.output,
-            settings=settings_from(asked, default_settings()),
+            options_from(asked, default_settings()),
             candidates=asked.candidates,
-            **how_to_work(asked),
         )
     )
 

@@ -14,11 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.command import how_to_work, importer_parser, run, settings_from
+from data_prep.command import importer_parser, options_from, run
 from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
 from data_prep.tables import TableError, read_json
-from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.preparation.shards import Shard
+from mg3d.data.masks import MaskMeaning
+from mg3d.preparation.prepare import (
+    DEFAULT_OPTIONS,
+    DatasetDescription,
+    Prepared,
+    PrepareSettings,
+    Refusal,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.volumes.grid import Grid
 
 EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
@@ -54,27 +63,19 @@ def settings_of_task(task: str) -> PrepareSettings:
 def prepare_msd(
     source: str | Path,
     output: str | Path,
+    options: RunOptions = DEFAULT_OPTIONS,
     *,
-    settings: PrepareSettings | None = None,
     folds: str | Path = "released",
     fold: str = "0",
-    shard: Shard | None = None,
-    force: bool = False,
-    workers: int | None = None,
-    progress: bool | None = None,
 ) -> Prepared:
     """Prepare Task06_Lung or Task10_Colon. Can be interrupted and started again.
 
     Args:
         source: the task's folder, with dataset.json, imagesTr and labelsTr.
         output: the prepared folder.
-        settings: the prepared form, instead of the task's.
+        options: the prepared form (default: the task's spacing), and how to work.
         folds: "released", or a fold list (JSON, `training: [{fold, image, label}]`).
         fold: that is held out as split "val".
-        shard: only this part of the patients; None: all.
-        force: go on although the disk seems too small.
-        workers: processes; None: one per core.
-        progress: show a progress bar; None: in a terminal.
 
     Raises:
         FileNotFoundError: if the folder, its dataset.json or the fold list is missing.
@@ -88,26 +89,19 @@ def prepare_msd(
     records = list(_records(source, about, TASKS[task], fold_list, fold, refused))
     known = [str(n) for n in range(5)] if fold_list is None else list(fold_list.values())
     check_held_out(fold, known)
-    return prepare(
-        records,
-        output,
-        settings or settings_of_task(task),
+    dataset = DatasetDescription(
         source=f"MSD {task}",
         root=source,
         refused=sorted(refused, key=lambda r: (r.by_rule, r.file)),
-        mask_kind="classes",
-        mask_names=classes,
+        masks=MaskMeaning("classes", classes),
         facts={
             "folds": {
                 "name": "released" if fold_list is None else Path(folds).name,
                 "held_out": fold,
             }
         },
-        shard=shard,
-        force=force,
-        workers=workers,
-        progress=progress,
     )
+    return prepare(records, output, dataset, options.with_form(settings_of_task(task)))
 
 
 def _read_description(source: Path) -> dict[str, Any]:
@@ -208,10 +202,9 @@ def main(arguments: list[str] | None = None) -> int:
         return prepare_msd(
             asked.source,
             asked.output,
-            settings=settings_from(asked, settings_of_task(task)),
+            options_from(asked, settings_of_task(task)),
             folds=asked.folds,
             fold=asked.fold,
-            **how_to_work(asked),
         )
 
     return run(work)

@@ -7,7 +7,8 @@ which such files claim, a scan of 64 slices would fill a sixth of the grid.
 import argparse
 from dataclasses import replace
 
-from data_prep.command import settings_from, settings_of
+from data_prep.command import options_from
+from mg3d.preparation.options import RunOptions, settings_of
 from mg3d.preparation.prepare import PrepareSettings
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.intensity import EightBit
@@ -18,10 +19,20 @@ def settings_of_pictures(preset: str = "tiny") -> PrepareSettings:
     return _stretched(replace(settings_of(preset), intensity=EightBit()))
 
 
-def settings_of_call(arguments: argparse.Namespace) -> PrepareSettings:
-    """The prepared form asked for on the command line; spacing only if it is asked for."""
-    settings = settings_from(arguments, settings_of_pictures())
-    return settings if arguments.spacing else _stretched(settings)
+def with_picture_form(options: RunOptions) -> RunOptions:
+    """The options with the prepared form decided; a preset says only the shape."""
+    if options.settings is not None:
+        return options
+    return replace(options, preset="", settings=settings_of_pictures(options.preset or "tiny"))
+
+
+def options_of_call(arguments: argparse.Namespace) -> RunOptions:
+    """What was asked for on the command line; spacing only if it is asked for."""
+    options = options_from(arguments, settings_of_pictures())
+    assert options.settings is not None
+    if arguments.spacing:
+        return options
+    return replace(options, settings=_stretched(options.settings))
 
 
 def _stretched(settings: PrepareSettings) -> PrepareSettings:

@@ -15,12 +15,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data_prep.command import how_to_work, importer_parser, run, settings_from, settings_of
+from data_prep.command import importer_parser, options_from, run
 from data_prep.ct_rate_tables import read_age
 from data_prep.splits import deal_folds
 from data_prep.tables import TableError, read_label, read_table, show
-from mg3d.preparation.prepare import Prepared, PrepareSettings, Refusal, ScanRecord, prepare
-from mg3d.preparation.shards import Shard
+from mg3d.preparation.prepare import (
+    DEFAULT_OPTIONS,
+    DatasetDescription,
+    Prepared,
+    Refusal,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 
 LABELS = ("covid", "severe")
 COLUMNS = ("PatientID", "probCOVID", "probSevere")
@@ -33,31 +40,21 @@ HEADER_BYTES = 1 << 16
 def prepare_stoic2021(
     source: str | Path,
     output: str | Path,
+    options: RunOptions = DEFAULT_OPTIONS,
     *,
-    preset: str = "tiny",
-    settings: PrepareSettings | None = None,
     folds: int = 5,
     fold: int = 0,
     seed: int = 0,
-    shard: Shard | None = None,
-    force: bool = False,
-    workers: int | None = None,
-    progress: bool | None = None,
 ) -> Prepared:
     """Prepare STOIC2021's training set. Can be interrupted and started again.
 
     Args:
         source: folder with data/mha and metadata/reference.csv.
         output: the prepared folder.
-        preset: model preset whose grid is made.
-        settings: the prepared form, instead of the preset's.
+        options: the prepared form (default: that of the `tiny` preset), and how to work.
         folds: how many.
         fold: that is held out as split "val", 0 to folds - 1.
         seed: of the folds. They are dealt among all patients of reference.csv, there or not.
-        shard: only this part of the patients; None: all.
-        force: go on although the disk seems too small.
-        workers: processes; None: one per core.
-        progress: show a progress bar; None: in a terminal.
 
     Raises:
         FileNotFoundError: if the folder or reference.csv is missing.
@@ -71,10 +68,7 @@ def prepare_stoic2021(
     fold_of = deal_folds(labels, folds, seed)
     records = list(_records(root, labels, fold_of, fold, refused))
     present = {record.patient_id for record in records}
-    return prepare(
-        records,
-        output,
-        settings or settings_of(preset),
+    dataset = DatasetDescription(
         source="STOIC2021",
         root=root,
         refused=refused,
@@ -84,11 +78,8 @@ def prepare_stoic2021(
             "split": f"{folds} folds by patient, seed {seed}, fold {fold} held out as val",
             "patients_without_volume": len(labels.keys() - present),
         },
-        shard=shard,
-        force=force,
-        workers=workers,
-        progress=progress,
     )
+    return prepare(records, output, dataset, options)
 
 
 def _read_reference(root: Path, refused: list[Refusal]) -> dict[str, tuple[int, int]]:
@@ -178,11 +169,10 @@ def main(arguments: list[str] | None = None) -> int:
         lambda: prepare_stoic2021(
             asked.source,
             asked.output,
-            settings=settings_from(asked),
+            options_from(asked),
             folds=asked.folds,
             fold=asked.fold,
             seed=asked.seed,
-            **how_to_work(asked),
         )
     )
 

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 
 import mg3d.phantom
-from data_prep.command import settings_of
 from data_prep.ct_rate import prepare_ct_rate
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.phantom.patient import PatientPlan, draw_patient
 from mg3d.phantom.report import write_report
 from mg3d.phantom.scanner import Acquisition, acquisition, draw_scan
+from mg3d.preparation.options import settings_of
 from mg3d.preparation.parallel import WorkerDied, work_in_parallel
-from mg3d.preparation.prepare import Prepared, PrepareSettings, describe_settings
+from mg3d.preparation.prepare import Prepared, PrepareSettings, RunOptions, describe_settings
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.orientation import WORLD_AXIS, from_canonical
 from mg3d.volumes.volume import remove_unfinished, replace_file, write_nifti
@@ -148,9 +148,7 @@ def prepare_phantom(
     prepared = prepare_ct_rate(
         raw,
         output,
-        settings=settings,
-        workers=workers,
-        progress=progress,
+        RunOptions(settings=settings, workers=workers, progress=progress),
         name=NAME,
         facts=facts,
     )

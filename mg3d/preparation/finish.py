@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mg3d import __version__
-from mg3d.data.masks import MaskMeaning
+from mg3d.preparation.description import DatasetDescription
 from mg3d.preparation.prepare_volume import FACTS_VERSION, Outcome, prepared_paths
 from mg3d.preparation.records import (
     LEFT_OUT,
@@ -31,33 +31,23 @@ from mg3d.volumes.volume import replace_file
 
 
 def make_plan(
-    records: Sequence[ScanRecord],
-    settings: PrepareSettings,
-    *,
-    source: str,
-    root: Path,
-    refused: Sequence[Refusal] = (),
-    labels: Sequence[str] = (),
-    label_classes: Mapping[str, Sequence[str]] | None = None,
-    masks_mean: MaskMeaning,
-    released_split: str = "",
-    tables: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-    facts: Mapping[str, Any] | None = None,
+    records: Sequence[ScanRecord], settings: PrepareSettings, dataset: DatasetDescription
 ) -> dict[str, Any]:
-    """All that is known before a voxel is read; see `prepare.prepare` for the arguments."""
+    """All that is known before a voxel is read."""
+    classes, tables = dataset.label_classes, dataset.tables
     plan = {
         "version": FACTS_VERSION,
         "tool": f"mg3d {__version__}",
-        "source": source,
+        "source": dataset.source,
         "settings": describe_settings(settings),
-        "labels": list(labels),
-        "label_classes": {name: list(names) for name, names in (label_classes or {}).items()},
-        "masks": {"kind": masks_mean.kind, "names": list(masks_mean.names)},
-        "released_split": released_split,
-        "facts": dict(facts or {}),
-        "tables": {name: [dict(row) for row in rows] for name, rows in (tables or {}).items()},
-        "refused": [[r.file, r.reason, r.by_rule] for r in refused],
-        "rows": [_row(record, labels, root) for record in records],
+        "labels": list(dataset.labels),
+        "label_classes": {name: list(names) for name, names in classes.items()},
+        "masks": {"kind": dataset.masks.kind, "names": list(dataset.masks.names)},
+        "released_split": dataset.released_split,
+        "facts": dict(dataset.facts),
+        "tables": {name: [dict(row) for row in rows] for name, rows in tables.items()},
+        "refused": [[r.file, r.reason, r.by_rule] for r in dataset.refused],
+        "rows": [_row(record, dataset.labels, dataset.root) for record in records],
     }
     return json.loads(json.dumps(plan))  # as a merge reads it
 

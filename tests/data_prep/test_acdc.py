@@ -9,7 +9,7 @@ from mg3d.data.manifest import LEAK, read_manifest, read_voxels
 from mg3d.data.masks import mask_of, read_masks
 from mg3d.data.prepared import read_facts
 from mg3d.phantom.cardiac import PHASES, draw_frame, draw_heart
-from mg3d.preparation.prepare import PrepareSettings
+from mg3d.preparation.prepare import PrepareSettings, RunOptions
 from mg3d.volumes.grid import Grid
 
 AS_IT_IS = PrepareSettings(grid=Grid(None), dtype="float16")
@@ -47,7 +47,7 @@ def drawn(patient):
 
 
 def test_masks_labels_and_phases_come_back_exactly(official, tmp_path):
-    done = prepare_acdc(official, tmp_path, settings=AS_IT_IS, workers=0)
+    done = prepare_acdc(official, tmp_path, RunOptions(settings=AS_IT_IS, workers=0))
     assert (done.taken, done.exit_status) == (2 * PATIENTS, 0)
     assert [r.file for r in done.left_out] == ["training/patient001/patient001_4d.nii.gz"]
     manifest = read_manifest(tmp_path)
@@ -78,7 +78,7 @@ def test_masks_labels_and_phases_come_back_exactly(official, tmp_path):
 
 
 def test_resampled_in_plane_the_slices_stay(official, tmp_path):
-    prepare_acdc(official, tmp_path, workers=0)
+    prepare_acdc(official, tmp_path, RunOptions(workers=0))
     rows = read_manifest(tmp_path).rows
     for row in rows.itertuples():
         facts = read_facts(tmp_path / row.volume)
@@ -98,7 +98,7 @@ def test_resampled_in_plane_the_slices_stay(official, tmp_path):
 def test_our_folds_are_by_patient(official, tmp_path):
     held_out = []
     for fold in "01234":
-        prepare_acdc(official, tmp_path, settings=AS_IT_IS, fold=fold, workers=0)
+        prepare_acdc(official, tmp_path, RunOptions(settings=AS_IT_IS, workers=0), fold=fold)
         manifest = read_manifest(tmp_path)
         rows = manifest.rows
         assert LEAK not in manifest.facts
@@ -111,7 +111,9 @@ def test_our_folds_are_by_patient(official, tmp_path):
 @pytest.mark.parametrize("layout", ["official", "nnunet"])
 def test_released_folds_leak_and_say_so(layout, request, tmp_path):
     source = request.getfixturevalue(layout)
-    done = prepare_acdc(source, tmp_path, settings=AS_IT_IS, folds="released-1", workers=0)
+    done = prepare_acdc(
+        source, tmp_path, RunOptions(settings=AS_IT_IS, workers=0), folds="released-1"
+    )
     assert done.exit_status == 0
     manifest = read_manifest(tmp_path)
     rows = manifest.rows
@@ -127,15 +129,15 @@ def test_released_folds_leak_and_say_so(layout, request, tmp_path):
 
 
 def test_without_dataset_json_a_leaking_table_is_refused(nnunet, tmp_path):
-    prepare_acdc(nnunet, tmp_path, settings=AS_IT_IS, folds="released-1", workers=0)
+    prepare_acdc(nnunet, tmp_path, RunOptions(settings=AS_IT_IS, workers=0), folds="released-1")
     (tmp_path / "dataset.json").unlink()
     with pytest.raises(ValueError, match="is in split 'val' and in split 'train'"):
         read_manifest(tmp_path)
 
 
 def test_nnunet_gives_the_same_masks_but_knows_neither_group_nor_phase(official, nnunet, tmp_path):
-    prepare_acdc(official, tmp_path / "a", settings=AS_IT_IS, workers=0)
-    done = prepare_acdc(nnunet, tmp_path / "b", settings=AS_IT_IS, workers=0)
+    prepare_acdc(official, tmp_path / "a", RunOptions(settings=AS_IT_IS, workers=0))
+    done = prepare_acdc(nnunet, tmp_path / "b", RunOptions(settings=AS_IT_IS, workers=0))
     assert len(done.left_out) == 2  # a test patient without labels
     one, other = (read_manifest(tmp_path / name).rows.set_index("volume_id") for name in "ab")
     assert other[["group", "end_systole"]].isna().all(axis=None)
@@ -158,7 +160,9 @@ def test_a_patient_whose_files_are_wrong_is_named(copy, tmp_path):
     edit(training / "patient003/Info.cfg", "Group: ", "Group: X")
     (training / "patient004").rename(training / "patient4")
     (next((training / "patient005").glob("*frame01_gt*"))).unlink()
-    done = prepare_acdc(copy, tmp_path / "out", settings=AS_IT_IS, workers=0, folds="released-0")
+    done = prepare_acdc(
+        copy, tmp_path / "out", RunOptions(settings=AS_IT_IS, workers=0), folds="released-0"
+    )
     reasons = {r.file: r.reason for r in done.refused}
     assert "ED is 'one', expected the number" in reasons["training/patient001/Info.cfg"]
     assert "ED is 'missing'" in reasons["training/patient002/Info.cfg"]
@@ -173,7 +177,7 @@ def test_a_patient_whose_files_are_wrong_is_named(copy, tmp_path):
 def test_test_patients_without_masks_are_left_out_by_rule(copy, tmp_path):
     for path in (copy / "testing/patient101").glob("*_gt*"):
         path.unlink()
-    done = prepare_acdc(copy, tmp_path / "out", settings=AS_IT_IS, workers=0)
+    done = prepare_acdc(copy, tmp_path / "out", RunOptions(settings=AS_IT_IS, workers=0))
     assert (done.taken, done.exit_status) == (14, 0)
     assert sum("_gt is missing" in refusal.reason for refusal in done.left_out) == 2
 

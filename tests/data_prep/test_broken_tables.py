@@ -17,7 +17,7 @@ from data_prep.tables import TableError, read_table
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.manifest import read_manifest
 from mg3d.evaluation.metrics import aurocs
-from mg3d.preparation.prepare import PrepareSettings
+from mg3d.preparation.prepare import PrepareSettings, RunOptions
 from mg3d.text.encoder import load_text_encoder
 from mg3d.text.report import report_sentences
 from mg3d.text.tokens import tokenize_report
@@ -50,7 +50,7 @@ def take(broken, tmp_path):
                 (tree.root / place).parent.mkdir(parents=True)
                 shutil.copyfile(broken / file, tree.root / place)
         out = tree.root.parent / "out"
-        done = ct_rate.prepare_ct_rate(tree.root, out, settings=SMALL, workers=0)
+        done = ct_rate.prepare_ct_rate(tree.root, out, RunOptions(settings=SMALL, workers=0))
         return done.exit_status, read_manifest(out), refused(out)
 
     return run
@@ -268,7 +268,9 @@ def test_a_row_of_the_metadata_is_used_or_refused_by_its_line(broken, tmp_path):
         tree.report(f"{name}.nii.gz")
     (tree.root / METADATA).parent.mkdir()
     shutil.copyfile(table, tree.root / METADATA)
-    done = ct_rate.prepare_ct_rate(tree.root, tmp_path / "out", settings=SMALL, workers=0)
+    done = ct_rate.prepare_ct_rate(
+        tree.root, tmp_path / "out", RunOptions(settings=SMALL, workers=0)
+    )
     taken = read_manifest(tmp_path / "out").rows["volume_id"].tolist()
     assert done.exit_status == 3
     assert [names.index(name) + 1 for name in taken] == [1, 2, 3, 4, 7]
@@ -319,13 +321,13 @@ CTRG = {
 def test_a_record_file_of_the_list_behaves_as_it_says(row, broken, shared_data, tmp_path, caplog):
     status, expected, reasons = CTRG[row]
     settings = PrepareSettings(grid=Grid((4, 4, 4)), intensity=EightBit())
-    how = {"records": broken / row, "settings": settings, "workers": 0}
+    options, how = RunOptions(settings=settings, workers=0), {"records": broken / row}
     source = shared_data / "layouts" / "ctrg"
     if status is None:
         with pytest.raises(TableError, match=expected):
-            ctrg_chest.prepare_ctrg_chest(source, tmp_path, **how)
+            ctrg_chest.prepare_ctrg_chest(source, tmp_path, options, **how)
         return
-    done = ctrg_chest.prepare_ctrg_chest(source, tmp_path, **how)
+    done = ctrg_chest.prepare_ctrg_chest(source, tmp_path, options, **how)
     assert done.exit_status == status  # of the other records the miniature has no image
     rows = read_manifest(tmp_path).rows.set_index("volume_id")
     for case, split in expected.items():

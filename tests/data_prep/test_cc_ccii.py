@@ -10,7 +10,7 @@ from mg3d.data.manifest import read_manifest
 from mg3d.data.prepared import read_array
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.scanner import draw_scan
-from mg3d.preparation.prepare import PrepareSettings
+from mg3d.preparation.prepare import PrepareSettings, RunOptions
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.intensity import EightBit
 
@@ -32,8 +32,8 @@ def raw(written, tmp_path):
     return shutil.copytree(written, tmp_path / "raw")
 
 
-def prepared(source, output, **how):
-    return prepare_cc_ccii(source, output, **{"workers": 0, "settings": SMALL, **how})
+def prepared(source, output, *, settings=SMALL, **how):
+    return prepare_cc_ccii(source, output, RunOptions(workers=0, settings=settings), **how)
 
 
 def test_a_phantom_in_this_layout_comes_back_as_it_was_made(written, tmp_path):

@@ -11,6 +11,7 @@ from dicom_series import series, write_series
 from data_prep.ct_rate import main, prepare_ct_rate
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.manifest import read_manifest, read_voxels
+from mg3d.preparation.options import RunOptions
 
 
 @pytest.fixture
@@ -18,8 +19,9 @@ def tree(tmp_path):
     return Tree(tmp_path / "dataset")
 
 
-def prepared(tree, tmp_path, **how):
-    return prepare_ct_rate(tree.root, tmp_path / "out", **{"workers": 0, **how})
+def prepared(tree, tmp_path, *, settings=None, **how):
+    options = RunOptions(workers=0, settings=settings)
+    return prepare_ct_rate(tree.root, tmp_path / "out", options, **how)
 
 
 def refused(folder):
@@ -51,7 +53,7 @@ def test_the_official_layout_with_its_mixed_words(tree, tmp_path):
 
 def test_the_parent_of_the_dataset_folder_will_do(tree, tmp_path):
     tree.full("train_1_a_1")
-    assert prepare_ct_rate(tree.root.parent, tmp_path / "out", workers=0).taken == 1
+    assert prepare_ct_rate(tree.root.parent, tmp_path / "out", RunOptions(workers=0)).taken == 1
 
 
 @pytest.mark.parametrize("offset", [1024, 8192])
@@ -62,7 +64,9 @@ def test_both_releases_of_a_scan_give_equal_voxels(offset, tree, tmp_path):
     tree.metadata("train_1_a_1.nii.gz", -offset)
     voxels = {}
     for release in ("first", "corrected"):
-        done = prepare_ct_rate(tree.root, tmp_path / release, release=release, workers=0)
+        done = prepare_ct_rate(
+            tree.root, tmp_path / release, RunOptions(workers=0), release=release
+        )
         assert read_manifest(done.folder).facts["warnings"] == {}
         voxels[release] = read_voxels(done.folder / "volumes/train/train_1_a_1.safetensors")
     assert (voxels["first"] == voxels["corrected"]).all()
@@ -347,7 +351,7 @@ def test_the_first_release_of_the_real_tree_alone_gives_equal_voxels(shared_data
     for folder in ("train", "radiology_text_reports", "metadata"):
         shutil.copytree(source / folder, first / folder)
     for name, root in (("a", source), ("b", first)):
-        prepare_ct_rate(root, tmp_path / name, workers=0)
+        prepare_ct_rate(root, tmp_path / name, RunOptions(workers=0))
     file = "volumes/train/train_90001_a_2.safetensors"
     assert ids(tmp_path / "b") == ["train_90001_a_2"]
     assert read_manifest(tmp_path / "b").facts["rescale"] == {"metadata": 1}

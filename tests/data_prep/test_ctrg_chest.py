@@ -31,7 +31,7 @@ from mg3d.data.prepared import read_array
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.report import write_report
 from mg3d.phantom.scanner import draw_scan
-from mg3d.preparation.prepare import PrepareSettings
+from mg3d.preparation.prepare import PrepareSettings, RunOptions
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.intensity import EightBit
 
@@ -46,8 +46,8 @@ def raw(tmp_path_factory):
     return folder
 
 
-def prepared(source, output, **how):
-    return prepare_ctrg_chest(source, output, **{"workers": 0, "settings": AS_IT_IS, **how})
+def prepared(source, output, *, settings=AS_IT_IS, **how):
+    return prepare_ctrg_chest(source, output, RunOptions(workers=0, settings=settings), **how)
 
 
 def grey_of(patient):

@@ -17,7 +17,7 @@ from mg3d.data.manifest import read_manifest
 from mg3d.data.prepared import read_array, read_facts
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.scanner import draw_scan
-from mg3d.preparation.prepare import PrepareSettings
+from mg3d.preparation.prepare import PrepareSettings, RunOptions
 from mg3d.preparation.shards import Shard, merge
 from mg3d.volumes.grid import Grid
 
@@ -41,8 +41,9 @@ def scans():
     return [draw_scan(next(with_nodules), shape, FINE) for _ in range(PATIENTS)]
 
 
-def prepared(source, output, **how):
-    return prepare_luna16(source, output, **{"workers": 0, "settings": AS_IT_IS, **how})
+def prepared(source, output, *, settings=AS_IT_IS, shard=None, **how):
+    options = RunOptions(workers=0, settings=settings, shard=shard)
+    return prepare_luna16(source, output, options, **how)
 
 
 def rows_of(path):

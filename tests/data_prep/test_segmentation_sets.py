@@ -22,7 +22,7 @@ from mg3d.data.masks import read_masks
 from mg3d.data.prepared import original_grid, read_facts
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.scanner import draw_scan
-from mg3d.preparation.prepare import PrepareSettings
+from mg3d.preparation.prepare import PrepareSettings, RunOptions
 from mg3d.volumes.grid import Grid, hu_to_unit, quantise
 from mg3d.volumes.volume import read_volume, to_original, write_nifti
 
@@ -70,7 +70,7 @@ def test_masks_and_voxels_come_back_exactly_where_nothing_is_resampled(
     name, findings, cases, raw, tmp_path
 ):
     prepare_it = prepare_covid19_20 if name == "covid" else prepare_msd
-    done = prepare_it(raw / name, tmp_path, settings=AS_IT_IS, workers=0)
+    done = prepare_it(raw / name, tmp_path, RunOptions(settings=AS_IT_IS, workers=0))
     assert (done.taken, done.exit_status) == (cases, 0)
     manifest = read_manifest(tmp_path)
     assert manifest.labels == ()
@@ -91,7 +91,7 @@ def test_masks_and_voxels_come_back_exactly_where_nothing_is_resampled(
 
 def test_a_resampled_mask_keeps_place_and_size(raw, tmp_path):
     settings = PrepareSettings(grid=Grid(None, (3.0, 3.0, 3.0)))
-    prepare_covid19_20(raw / "covid", tmp_path, settings=settings, workers=0)
+    prepare_covid19_20(raw / "covid", tmp_path, RunOptions(settings=settings, workers=0))
     rows = read_manifest(tmp_path).rows
     for row in rows.itertuples():
         masks = read_masks(tmp_path / row.masks).numpy()
@@ -114,7 +114,7 @@ def read_stored(path):
 
 
 def test_the_released_folds_hold_out_by_case_number(raw, tmp_path):
-    prepare_msd(raw / "Task06_Lung", tmp_path, settings=AS_IT_IS, fold="2", workers=0)
+    prepare_msd(raw / "Task06_Lung", tmp_path, RunOptions(settings=AS_IT_IS, workers=0), fold="2")
     manifest = read_manifest(tmp_path)
     rows = manifest.rows.set_index("volume_id")
     assert rows["fold"].to_dict() == {
@@ -133,7 +133,7 @@ def test_folds_may_come_from_a_list(covid, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"training": entries}))
     done = prepare_covid19_20(
-        covid, tmp_path / "out", settings=AS_IT_IS, folds=path, fold="1", workers=0
+        covid, tmp_path / "out", RunOptions(settings=AS_IT_IS, workers=0), folds=path, fold="1"
     )
     rows = read_manifest(tmp_path / "out").rows
     assert rows["split"].tolist() == ["train", "val", "train", "val"]
@@ -142,7 +142,7 @@ def test_folds_may_come_from_a_list(covid, tmp_path):
     (refused,) = done.refused
     assert "not in the fold list" in refused.reason
     with pytest.raises(ValueError, match="fold '3' is to be held out"):
-        prepare_covid19_20(covid, tmp_path / "out", folds=path, fold="3", workers=0)
+        prepare_covid19_20(covid, tmp_path / "out", RunOptions(workers=0), folds=path, fold="3")
 
 
 def test_what_does_not_fit_together_in_a_task_is_named(lung, tmp_path):
@@ -156,7 +156,7 @@ def test_what_does_not_fit_together_in_a_task_is_named(lung, tmp_path):
 
     affine = nib.load(lung / "labelsTr/lung_075.nii.gz").affine
     write_nifti(lung / "labelsTr/lung_075.nii.gz", 7 * masks, affine)
-    done = prepare_msd(lung, tmp_path / "out", settings=AS_IT_IS, workers=0)
+    done = prepare_msd(lung, tmp_path / "out", RunOptions(settings=AS_IT_IS, workers=0))
     assert (done.taken, done.exit_status) == (2, 3)
     reasons = {refusal.file: refusal.reason for refusal in done.refused}
     assert "no such file" in reasons["imagesTr/lung_023.nii.gz"]
@@ -171,7 +171,7 @@ def test_what_does_not_fit_together_in_the_challenge_is_named(covid, tmp_path):
     train = covid / "Train"
     (train / "volume-covid19-A-0319_seg.nii.gz").unlink()
     shutil.copy(train / "volume-covid19-A-0003_ct.nii.gz", train / "extra.nii.gz")
-    done = prepare_covid19_20(covid, tmp_path / "out", settings=AS_IT_IS, workers=0)
+    done = prepare_covid19_20(covid, tmp_path / "out", RunOptions(settings=AS_IT_IS, workers=0))
     assert (done.taken, done.exit_status) == (4, 3)
     assert [(r.file.split("/")[-1], r.reason[:25]) for r in done.refused] == [
         ("extra.nii.gz", "expected a name like volu"),

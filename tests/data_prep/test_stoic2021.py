@@ -9,7 +9,7 @@ from mg3d.data.manifest import read_manifest
 from mg3d.data.prepared import read_array
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.scanner import draw_scan
-from mg3d.preparation.prepare import PrepareSettings
+from mg3d.preparation.prepare import PrepareSettings, RunOptions
 from mg3d.volumes.grid import Grid
 
 AS_IT_IS = PrepareSettings(grid=Grid(None))
@@ -34,8 +34,8 @@ def raw(written, tmp_path):
     return tmp_path / "raw"
 
 
-def prepared(source, output, **how):
-    return prepare_stoic2021(source, output, **{"workers": 0, "settings": SMALL, **how})
+def prepared(source, output, *, settings=SMALL, **how):
+    return prepare_stoic2021(source, output, RunOptions(workers=0, settings=settings), **how)
 
 
 def rows_of(path):

@@ -6,7 +6,13 @@ import pytest
 
 from mg3d.data.masks import MaskMeaning
 from mg3d.preparation.disk import check_space, estimate_bytes, words
-from mg3d.preparation.prepare import PrepareSettings, ScanRecord, prepare
+from mg3d.preparation.prepare import (
+    DatasetDescription,
+    PrepareSettings,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.volume import write_nifti
 
@@ -26,25 +32,29 @@ def records(tmp_path_factory):
     return made
 
 
+def dataset(root):
+    return DatasetDescription(source="test", root=root)
+
+
 @pytest.mark.parametrize(
     "grid", [Grid((64, 64, 64)), Grid(None), Grid(None, (1.0, 1.0, 1.0)), Grid(None, (None, 1, 1))]
 )
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
 def test_the_estimate_is_what_is_then_written(grid, dtype, records, tmp_path):
     settings = PrepareSettings(grid=grid, dtype=dtype)
-    prepare(records, tmp_path, settings, source="test", root=tmp_path, workers=0)
+    prepare(records, tmp_path, dataset(tmp_path), RunOptions(settings=settings, workers=0))
     written = sum(path.stat().st_size for path in (tmp_path / "volumes").rglob("*.*"))
     assert written == pytest.approx(estimate_bytes(records, settings, NO_MASKS), rel=0.12)
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_made(records, tmp_path, caplog):
     settings = PrepareSettings(grid=Grid((100_000, 100_000, 1000)))
-    how = {"source": "test", "root": tmp_path, "workers": 0}
+    options = RunOptions(settings=settings, workers=0)
     with (
-        caplog.at_level(logging.INFO, logger="mg3d.data"),
+        caplog.at_level(logging.INFO, logger="mg3d.preparation"),
         pytest.raises(ValueError, match=r"about 31500\.0 GB are needed and .* --force"),
     ):
-        prepare(records, tmp_path / "out", settings, **how)
+        prepare(records, tmp_path / "out", dataset(tmp_path), options)
     assert "3 volumes need about 31500.0 GB more" in caplog.text
     assert not (tmp_path / "out").exists()
     check_space(records, settings, NO_MASKS, tmp_path, force=True)
@@ -52,8 +62,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(records, tmp_path,
 
 def test_what_is_there_already_needs_no_space(records, tmp_path, caplog):
     settings = PrepareSettings(grid=Grid((100, 100, 100)))
-    prepare(records[:2], tmp_path, settings, source="test", root=tmp_path, workers=0)
-    with caplog.at_level(logging.INFO, logger="mg3d.data"):
+    prepare(records[:2], tmp_path, dataset(tmp_path), RunOptions(settings=settings, workers=0))
+    with caplog.at_level(logging.INFO, logger="mg3d.preparation"):
         check_space(records, settings, NO_MASKS, tmp_path)
     assert "need about 1.2 MB more" in caplog.text  # of 3.2 MB
 
@@ -62,7 +72,8 @@ def test_a_file_that_is_gone_is_no_reason_to_stop(records, tmp_path):
     gone = [replace(records[0], volume=tmp_path / "gone.nii.gz"), *records]
     settings = PrepareSettings(grid=Grid(None))
     assert 0 < estimate_bytes(gone, settings, NO_MASKS) < 10**6
-    done = prepare(gone[:1] + records[1:], tmp_path, settings, source="t", root=tmp_path, workers=0)
+    options = RunOptions(settings=settings, workers=0)
+    done = prepare(gone[:1] + records[1:], tmp_path, dataset(tmp_path), options)
     assert (done.taken, len(done.refused)) == (2, 1)
 
 

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from mg3d.preparation.prepare import PrepareSettings, ScanRecord, prepare
+from mg3d.data.masks import MaskMeaning
+from mg3d.preparation.prepare import (
+    DatasetDescription,
+    PrepareSettings,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.preparation.shards import Shard, merge
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.volume import write_nifti
@@ -50,18 +57,13 @@ def records(tmp_path_factory):
 
 
 def run(records, output, shard=None):
-    prepare(
-        records,
-        output,
-        SETTINGS,
+    dataset = DatasetDescription(
         source="test",
         root=records[0].volume.parent,
-        mask_kind="classes",
-        mask_names=("lesion",),
+        masks=MaskMeaning("classes", ("lesion",)),
         tables={"points.csv": [{"volume_id": f"p{n}", "x": n} for n in (0, 1, 9)]},
-        shard=shard,
-        workers=0,
     )
+    prepare(records, output, dataset, RunOptions(settings=SETTINGS, shard=shard, workers=0))
 
 
 def files_of(folder):

@@ -9,16 +9,23 @@ import pytest
 
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.manifest import read_manifest, read_voxels
-from mg3d.data.masks import read_masks
+from mg3d.data.masks import MaskMeaning, read_masks
 from mg3d.data.prepared import read_facts
 from mg3d.preparation.parallel import WorkerDied
-from mg3d.preparation.prepare import PrepareSettings, Refusal, ScanRecord, prepare
+from mg3d.preparation.prepare import (
+    DatasetDescription,
+    PrepareSettings,
+    Refusal,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.volume import write_nifti
 
 SETTINGS = PrepareSettings(grid=Grid((8, 8, 8), (4.0, 4.0, 4.0)))
 AFFINE = np.diag([-2.0, -2.0, 2.0, 1.0])
-FINDINGS = {"labels": CT_RATE_FINDINGS, "mask_kind": "bits", "mask_names": CT_RATE_FINDINGS}
+FINDINGS = {"labels": CT_RATE_FINDINGS, "masks": MaskMeaning("bits", CT_RATE_FINDINGS)}
 
 
 def chest(seed):
@@ -62,9 +69,9 @@ def records(raw):
     return [record(raw, 1), record(raw, 2), record(raw, 3, "val", masks=False)]
 
 
-def run(records, output, raw, settings=SETTINGS, **changed):
-    how = {"source": "test", "root": raw, "workers": 0, **FINDINGS} | changed
-    return prepare(records, output, settings, **how)
+def run(records, output, raw, settings=SETTINGS, *, workers=0, **described):
+    dataset = DatasetDescription(**{"source": "test", "root": raw, **FINDINGS} | described)
+    return prepare(records, output, dataset, RunOptions(settings=settings, workers=workers))
 
 
 def files_of(folder):

@@ -10,7 +10,13 @@ from mg3d.data.manifest import LEAK, read_manifest, write_manifest
 from mg3d.data.masks import MaskMeaning, read_masks
 from mg3d.data.prepared import read_facts, write_masks
 from mg3d.preparation.finish import finish, make_plan
-from mg3d.preparation.prepare import PrepareSettings, ScanRecord, prepare
+from mg3d.preparation.prepare import (
+    DatasetDescription,
+    PrepareSettings,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.preparation.prepare_volume import Outcome
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.intensity import EightBit
@@ -32,9 +38,10 @@ def records(tmp_path):
     return made
 
 
-def run(records, output, settings=SETTINGS, **changed):
-    how = {"source": "test", "root": records[0].volume.parent, "workers": 0} | changed
-    return prepare(records, output, settings, **how)
+def run(records, output, settings=SETTINGS, **described):
+    root = records[0].volume.parent
+    dataset = DatasetDescription(**{"source": "test", "root": root} | described)
+    return prepare(records, output, dataset, RunOptions(settings=settings, workers=0))
 
 
 def table(path):
@@ -124,9 +131,7 @@ def test_a_patient_on_two_sides_is_refused_unless_the_released_split_is_named(re
 
 def test_tables_are_not_written_with_a_leak_that_nobody_asked_for(records, tmp_path):
     records[1] = replace(records[1], split="val")
-    plan = make_plan(
-        records, SETTINGS, source="test", root=tmp_path, masks_mean=MaskMeaning(), labels=()
-    )
+    plan = make_plan(records, SETTINGS, DatasetDescription(source="test", root=tmp_path))
     outcomes = {
         record.volume_id: Outcome({"source_file": "", "warnings": []}) for record in records
     }
@@ -137,7 +142,7 @@ def test_tables_are_not_written_with_a_leak_that_nobody_asked_for(records, tmp_p
 def test_masks_of_another_making_are_made_again(records, tmp_path):
     write_nifti(tmp_path / "raw/m.nii", np.ones((8, 8, 8), np.uint8), np.eye(4))
     records = [replace(r, masks=tmp_path / "raw/m.nii") for r in records]
-    how = {"mask_kind": "classes", "mask_names": ("a",)}
+    how = {"masks": MaskMeaning("classes", ("a",))}
     run(records, tmp_path / "out", **how)
     path = tmp_path / "out/masks/train/v1.safetensors"
     content, facts = path.read_bytes(), read_facts(path)
@@ -164,21 +169,21 @@ def test_class_masks_become_small_numbers(records, tmp_path):
     records = [replace(r, masks=tmp_path / "raw/m.nii") for r in records[:1]] + records[1:]
     with pytest.raises(ValueError, match=r"1 volumes have masks, first v0, but what they mean"):
         run(records, tmp_path / "out")
-    run(records, tmp_path / "out", mask_kind="classes", mask_names=("liver", "tumour"))
+    run(records, tmp_path / "out", masks=MaskMeaning("classes", ("liver", "tumour")))
     manifest = read_manifest(tmp_path / "out")
     assert manifest.masks_mean == MaskMeaning("classes", ("liver", "tumour"))
     found = read_masks(tmp_path / "out" / manifest.rows["masks"][0])
     assert sorted(found.unique().tolist()) == [0, 1, 2]
     assert manifest.rows["masks"].tolist()[1:] == ["", "", ""]
-    done = run(records, tmp_path / "out", mask_kind="classes", mask_names=("liver",))
+    done = run(records, tmp_path / "out", masks=MaskMeaning("classes", ("liver",)))
     assert "label 2 outside the declared classes 0, 1" in done.refused[0].reason
 
 
 def test_what_masks_mean_is_part_of_the_request(records, tmp_path):
     write_nifti(tmp_path / "raw/m.nii", np.ones((8, 8, 8), np.uint8), np.eye(4))
     records = [replace(r, masks=tmp_path / "raw/m.nii") for r in records]
-    run(records, tmp_path / "out", mask_kind="bits", mask_names=("a",))
-    done = run(records, tmp_path / "out", mask_kind="classes", mask_names=("a",))
+    run(records, tmp_path / "out", masks=MaskMeaning("bits", ("a",)))
+    done = run(records, tmp_path / "out", masks=MaskMeaning("classes", ("a",)))
     assert done.kept == 0
 
 

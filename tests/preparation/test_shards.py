@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from data_prep.merge import main
-from mg3d.preparation.prepare import PrepareSettings, ScanRecord, prepare
+from mg3d.preparation.prepare import (
+    DatasetDescription,
+    PrepareSettings,
+    RunOptions,
+    ScanRecord,
+    prepare,
+)
 from mg3d.preparation.shards import Shard, merge, parse_shard
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.volume import write_nifti
@@ -30,9 +36,8 @@ def records(tmp_path_factory):
 
 def run(records, output, shard, settings=SETTINGS):
     root = records[0].volume.parent
-    return prepare(
-        records, output, settings, source="test", root=root, shard=parse_shard(shard), workers=0
-    )
+    options = RunOptions(settings=settings, shard=parse_shard(shard), workers=0)
+    return prepare(records, output, DatasetDescription(source="test", root=root), options)
 
 
 def test_every_patient_is_in_one_shard_with_all_scans():

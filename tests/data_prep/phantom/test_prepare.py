@@ -19,7 +19,7 @@ from mg3d.data.manifest import read_manifest, read_voxels
 from mg3d.data.masks import read_masks
 from mg3d.phantom.patient import draw_patient
 from mg3d.phantom.report import write_report
-from mg3d.preparation.prepare import PrepareSettings
+from mg3d.preparation.prepare import PrepareSettings, RunOptions
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.orientation import axes_of
 from mg3d.volumes.volume import read_volume
@@ -155,7 +155,7 @@ def test_an_interrupted_phantom_is_finished(small, tmp_path):
 def test_a_scan_has_up_to_three_reconstructions_with_one_report(tmp_path):
     spec = PhantomSpec(patients=6, val_patients=0, reconstructions=3, grid=COARSE.grid)
     write_phantom(tmp_path / "raw", spec, workers=0)
-    prepare_ct_rate(tmp_path / "raw", tmp_path, settings=COARSE, workers=0)
+    prepare_ct_rate(tmp_path / "raw", tmp_path, RunOptions(settings=COARSE, workers=0))
     rows = read_manifest(tmp_path).rows
     per_scan = rows.groupby("scan_id")
     assert set(per_scan.size()) <= {1, 2, 3}
