@@ -84,7 +84,7 @@ class MG3D(HubModel):
     def __init__(
         self,
         encoder: Encoder,
-        text_encoder: TextEncoder | CachedTextEncoder,
+        text_encoder: TextEncoder,
         *,
         token_grid: tuple[int, int, int],
         dim: int,
@@ -125,7 +125,7 @@ class MG3D(HubModel):
         )
 
     @property
-    def text_encoder(self) -> TextEncoder | CachedTextEncoder:
+    def text_encoder(self) -> TextEncoder:
         """The frozen text encoder."""
         return self._text_encoder[0]
 
@@ -203,7 +203,7 @@ class MG3D(HubModel):
         self,
         tokens: Int[Tensor, "B T"],
         padding: Bool[Tensor, "B T"],
-        reader: TextEncoder | CachedTextEncoder,
+        reader: TextEncoder,
     ) -> TextStates:
         """What the frozen encoder makes of tokens; of padding too, where that counts (Q10)."""
         if not self.quirks.padded_to:
@@ -278,9 +278,7 @@ def _mean_sentences(words: Float[Tensor, "B L c"], batch: Batch) -> Float[Tensor
     return means
 
 
-def build_model(
-    config: PretrainConfig, text_encoder: TextEncoder | CachedTextEncoder | None = None
-) -> MG3D:
+def build_model(config: PretrainConfig, text_encoder: TextEncoder | None = None) -> MG3D:
     """The model of a run, with fresh weights drawn from torch's global generator.
 
     Args:
@@ -313,7 +311,7 @@ def build_model(
     return model
 
 
-def build_text_encoder(config: PretrainConfig) -> CachedTextEncoder:
+def build_text_encoder(config: PretrainConfig) -> TextEncoder:
     """The run's frozen text encoder, remembering whole reports up to `text_cache_mb`."""
     return CachedTextEncoder(
         load_text_encoder(config.text_encoder), max_bytes=config.text_cache_mb * 2**20

@@ -26,7 +26,7 @@ from mg3d.evaluation.other_volume import mlm_rise
 from mg3d.evaluation.summary import named
 from mg3d.model import MG3D, build_text_encoder
 from mg3d.objectives.mlm import MLM
-from mg3d.text.encoder import CachedTextEncoder
+from mg3d.text.encoder import TextEncoder
 from mg3d.training.heldout import held_out_losses
 from mg3d.training.optimiser import build_optimiser, set_learning_rate
 from mg3d.training.sampler import StepSampler
@@ -65,7 +65,7 @@ class Oracle(Encoder):
 
 
 def patients(
-    data: Path, split: str, config: PretrainConfig, text: CachedTextEncoder, labels: int
+    data: Path, split: str, config: PretrainConfig, text: TextEncoder, labels: int
 ) -> ToldPatients:
     """The patients of one split, told."""
     shape = (1, 1, labels + 1)
@@ -75,7 +75,7 @@ def patients(
 
 
 def run_one(
-    data: Path, config: PretrainConfig, text: CachedTextEncoder, labels: int
+    data: Path, config: PretrainConfig, text: TextEncoder, labels: int
 ) -> dict[str, object]:
     """Train MLM alone on told patients; its held-out loss, and how far it rises by the swap."""
     train, val = (patients(data, split, config, text, labels) for split in ("train", "val"))

@@ -27,7 +27,7 @@ from mg3d.pretrained.layouts import (
     size_name,
     swin_settings,
 )
-from mg3d.text.encoder import CachedTextEncoder, TextEncoder
+from mg3d.text.encoder import TextEncoder
 from mg3d.training.step import Pretraining, build_pretraining
 from mg3d.weights.doctor import MIN_SHARE, Report, diagnose, fill
 from mg3d.weights.files import WeightFile, read_weights
@@ -76,7 +76,7 @@ def load_pretrained(
     merging: str | None = None,
     encoder_settings: Mapping[str, Any] | None = None,
     config: PretrainConfig | None = None,
-    text_encoder: TextEncoder | CachedTextEncoder | None = None,
+    text_encoder: TextEncoder | None = None,
     min_share: float = MIN_SHARE,
     filename: str | None = None,
     revision: str | None = None,
@@ -151,7 +151,7 @@ def _plan_ours(
     origin: Origin,
     part: str,
     settings: dict[str, Any],
-    text_encoder: TextEncoder | CachedTextEncoder | None,
+    text_encoder: TextEncoder | None,
 ) -> _Plan:
     held, saved = origin.held, origin.config or {}
     if PARTS.index(part) > PARTS.index(held):
@@ -232,7 +232,7 @@ def _plan_released(
     part: str,
     settings: dict[str, Any],
     config: PretrainConfig | None,
-    text_encoder: TextEncoder | CachedTextEncoder | None,
+    text_encoder: TextEncoder | None,
 ) -> _Plan:
     layout = recognise(file.tensors)
     if layout.kind != RELEASED:
@@ -277,9 +277,7 @@ def _plan_released(
     return _Plan(module, place, reason, skips, _about(module, kind, chosen))
 
 
-def _build(
-    part: str, config: PretrainConfig, text_encoder: TextEncoder | CachedTextEncoder | None
-) -> nn.Module:
+def _build(part: str, config: PretrainConfig, text_encoder: TextEncoder | None) -> nn.Module:
     build = build_model if part == "model" else build_pretraining
     return build(config, text_encoder)
 

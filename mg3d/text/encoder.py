@@ -64,7 +64,7 @@ class TextEncoder(nn.Module):
 
     @property
     def plain(self) -> "TextEncoder":
-        """The encoder without a memory: for input that never comes twice, as masked reports."""
+        """The encoder without a cache: for input that does not come twice, as masked reports."""
         return self
 
     def train(self, mode: bool = True) -> "TextEncoder":
@@ -130,45 +130,48 @@ class TextEncoder(nn.Module):
         return next(self.model.parameters()).device
 
 
-class CachedTextEncoder(nn.Module):
-    """A text encoder that remembers what it has read: a frozen one says the same again.
+class CachedTextEncoder(TextEncoder):
+    """A text encoder that keeps what it has computed: a frozen one computes the same again.
 
     Each new report is read alone, so that its states do not depend, not even in their last bit, on
     the batch it first came in: a resumed run sees the same numbers.
 
     Args:
-        encoder: the encoder asked for what is not remembered.
-        max_bytes: of remembered states; beyond it the longest unused are forgotten.
+        encoder: computes what is not in memory; the two share one model.
+        max_bytes: of kept states; beyond it the least recently used are dropped.
     """
 
     def __init__(self, encoder: TextEncoder, max_bytes: int = 1 << 30):
-        super().__init__()
+        super().__init__(encoder.model, encoder.tokenizer, encoder.name)
         self.encoder = encoder
         self.max_bytes = max_bytes
         self.used_bytes = 0
         self._memory: OrderedDict[bytes | str, Tensor] = OrderedDict()
 
-    def __getattr__(self, name: str) -> Any:
-        """Everything else (`width`, `tokenizer`, ...) is the encoder's own."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("encoder"), name)
-
     @property
     def plain(self) -> TextEncoder:
-        """The encoder without a memory: for input that never comes twice, as masked reports."""
+        """The encoder without a cache: for input that does not come twice, as masked reports."""
         return self.encoder
 
-    def forward(self, tokens: Int[Tensor, "B T"], padding: Bool[Tensor, "B T"]) -> TextStates:
-        """As `TextEncoder.forward`."""
-        hidden = tokens.new_zeros(*tokens.shape, self.encoder.width, dtype=torch.float32)
+    @torch.no_grad()
+    def forward(
+        self,
+        tokens: Int[Tensor, "B T"],
+        padding: Bool[Tensor, "B T"],
+        *,
+        keep_padding: bool = False,
+    ) -> TextStates:
+        """As `TextEncoder.forward`; states of padding are not kept, but computed each time."""
+        if keep_padding:
+            return self.encoder(tokens, padding, keep_padding=True)
+        hidden = tokens.new_zeros(*tokens.shape, self.width, dtype=torch.float32)
         for row, outside in enumerate(padding):
             report = tokens[row][~outside]
             key = report.cpu().numpy().tobytes()
             hidden[row, ~outside] = self._recall(key, lambda r=report: self._read(r))  # type: ignore[misc]
-        return TextStates(embedded=self.encoder.embed(tokens, padding), hidden=hidden)
+        return TextStates(embedded=self.embed(tokens, padding), hidden=hidden)
 
+    @torch.no_grad()
     def identity(self, sentences: Sequence[str]) -> Float[Tensor, "S e"]:
         """As `TextEncoder.identity`."""
         if not sentences:
@@ -190,7 +193,7 @@ class CachedTextEncoder(nn.Module):
             while self.used_bytes > self.max_bytes and len(self._memory) > 1:
                 _, forgotten = self._memory.popitem(last=False)
                 self.used_bytes -= forgotten.nbytes
-        return self._memory[key].to(self.encoder._device)
+        return self._memory[key].to(self._device)
 
 
 def load_text_encoder(name_or_path: str | Path = "embedded") -> TextEncoder:

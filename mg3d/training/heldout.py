@@ -15,14 +15,14 @@ from mg3d.data.batch import Batch, collate
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.distributed import rank, world
 from mg3d.modes import evaluating
-from mg3d.text.encoder import CachedTextEncoder, TextEncoder
+from mg3d.text.encoder import TextEncoder
 from mg3d.training.step import Pretraining, hide
 
 
 def held_out_batches(
     dataset: VolumeReportDataset,
     config: PretrainConfig,
-    text: TextEncoder | CachedTextEncoder,
+    text: TextEncoder,
     device: torch.device | str,
     *,
     draw: int = 0,

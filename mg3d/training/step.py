@@ -19,7 +19,7 @@ from mg3d.distributed import gather_sizes
 from mg3d.model import MG3D, build_model
 from mg3d.objectives import OBJECTIVES
 from mg3d.objectives.mim import MIM
-from mg3d.text.encoder import CachedTextEncoder, TextEncoder
+from mg3d.text.encoder import TextEncoder
 from mg3d.weights.hub import HubModel
 
 Objective = TypeVar("Objective", bound=nn.Module)
@@ -81,7 +81,7 @@ def weigh(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Te
 def hide(
     batch: Batch,
     config: PretrainConfig,
-    text: TextEncoder | CachedTextEncoder,
+    text: TextEncoder,
     generator: torch.Generator,
     *,
     first: int = 0,
@@ -111,7 +111,7 @@ def hide(
 
 
 def build_pretraining(
-    config: PretrainConfig, text_encoder: TextEncoder | CachedTextEncoder | None = None
+    config: PretrainConfig, text_encoder: TextEncoder | None = None
 ) -> Pretraining:
     """Everything that learns in a run, with fresh weights that depend on `config.seed` only.
 

@@ -162,6 +162,20 @@ def test_the_cache_says_what_the_encoder_says(encoder):
     assert cached.plain is encoder.plain is encoder
 
 
+def test_a_cached_encoder_stands_wherever_a_text_encoder_is_asked_for(encoder):
+    cached = CachedTextEncoder(encoder)
+    assert isinstance(cached, TextEncoder)
+    assert vars(TextEncoder(encoder.model, encoder.tokenizer, encoder.name)).keys() <= (
+        vars(cached).keys()
+    )
+    tokens, padding = batch(encoder, REPORTS)
+    states = cached(tokens, padding, keep_padding=True)
+    assert states.hidden[padding].any()
+    assert torch.equal(states.hidden, encoder(tokens, padding, keep_padding=True).hidden)
+    assert cached.used_bytes == 0
+    assert not cached.train().model.training
+
+
 def test_the_cache_asks_the_encoder_once(encoder, monkeypatch):
     cached = CachedTextEncoder(encoder)
     first = cached(*batch(encoder, REPORTS)).hidden
