@@ -1,7 +1,7 @@
 """MG-3D, to read, run and teach: learn from 3D volumes and the reports written about them.
 
 `import mg3d` loads nothing heavy. The names below, and the rooms (`mg3d.viz`, `mg3d.phantom`, ...),
-are imported when they are first used.
+are imported when they are first used. Type checkers read the same names in `__init__.pyi`.
 
 Source: MG-3D (arXiv 2412.05876).
 """

@@ -1,5 +1,6 @@
 """What a newcomer meets first: a quick import, one list of versions, a licence, two commands."""
 
+import ast
 import hashlib
 import os
 import re
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 import yaml
@@ -55,6 +57,37 @@ def test_everything_mg3d_offers_is_there(name):
 def test_an_unknown_name_is_refused_with_what_there_is():
     with pytest.raises(AttributeError, match=r"no attribute 'nothing'.*build_model"):
         _ = mg3d.nothing
+
+
+def test_type_checkers_are_told_every_name_and_no_other():
+    stub = ast.parse((ROOT / "mg3d" / "__init__.pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    told = {
+        alias.asname: node.module if node.module != "mg3d" else f"mg3d.{alias.name}"
+        for node in imports
+        for alias in node.names
+        if alias.name == alias.asname
+    }
+    rooms = {module.name: f"mg3d.{module.name}" for module in iter_modules(mg3d.__path__)}
+    assert told == mg3d._HOME | rooms
+
+
+@pytest.mark.slow  # where mypy has not yet cached what it knows of torch
+def test_a_users_script_is_type_checked(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import mg3d\n"
+        "loaded = mg3d.load_pretrained('tiny', part='model')\n"
+        "reveal_type(loaded.encoder)\n"
+        "config: mg3d.PretrainConfig = mg3d.PRESETS['tiny']\n"
+        "mg3d.build_model(config, text_encoder=mg3d.load_text_encoder()).embed_volumes(1)\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", str(script)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    said = done.stdout.replace(str(script), "script.py").splitlines()
+    assert "mg3d.encoders.maps.Encoder" in said[0]
+    assert "Tensor" in said[1] and "arg-type" in said[1]
+    assert said[2].startswith("Found 1 error")
 
 
 def test_the_installed_package_has_the_version_of_the_source():
