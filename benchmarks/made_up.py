@@ -77,9 +77,9 @@ def make_batch(
     vocabulary = sorted(word for word in tokenizer.get_vocab() if word.isalpha())
     made = []
     for number in range(patients):
-        words = numbers.choice(vocabulary, config.max_tokens - 2)
+        words = numbers.choice(vocabulary, config.network.max_tokens - 2)
         parts = [" ".join(part) for part in np.array_split(words, sentences) if len(part)]
-        report = tokenize_report(tokenizer, parts, config.max_tokens)
-        volume = torch.rand(1, *config.volume_shape, generator=generator)
+        report = tokenize_report(tokenizer, parts, config.network.max_tokens)
+        volume = torch.rand(1, *config.grid.volume_shape, generator=generator)
         made.append(Patient(f"patient {number}", f"volume {number}", volume, report))
     return collate(int(tokenizer.pad_token_id))(made)

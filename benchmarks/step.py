@@ -33,7 +33,7 @@ from benchmarks.measure import (
     peak_gib,
     show,
 )
-from mg3d.config import PretrainConfig, find_preset, replace
+from mg3d.config import PretrainConfig, change, find_preset
 from mg3d.data.batch import Batch
 from mg3d.text.encoder import CachedTextEncoder, load_text_encoder
 from mg3d.training.memory import keep_freed_memory
@@ -45,7 +45,7 @@ TOY = {"volume_shape": (32, 32, 32), "encoder_settings": {"channels": (4, 8, 8, 
 
 def settings_of(measurement: dict[str, Any]) -> PretrainConfig:
     """The preset, changed as the measurement asks."""
-    config = replace(
+    config = change(
         find_preset(measurement["preset"]),
         batch_size=measurement["batch"],
         activation_checkpointing=measurement["checkpointing"],
@@ -53,7 +53,7 @@ def settings_of(measurement: dict[str, Any]) -> PretrainConfig:
         precision=measurement["precision"],
         text_encoder=measurement["text_encoder"],
     )
-    return replace(config, **TOY) if measurement["toy"] else config
+    return change(config, **TOY) if measurement["toy"] else config
 
 
 def watch(parts: Parts, pretraining: Pretraining, text: CachedTextEncoder) -> list[Batch]:
@@ -79,7 +79,7 @@ def measure_one(measurement: dict[str, Any]) -> dict[str, Any]:
     if device == "cpu":
         keep_freed_memory()
     config = settings_of(measurement)
-    text = CachedTextEncoder(load_text_encoder(config.text_encoder)).to(device)
+    text = CachedTextEncoder(load_text_encoder(config.network.text_encoder)).to(device)
     pretraining = build_pretraining(config, text).to(device)
     optimiser = build_optimiser(pretraining, config)
     make_state(optimiser)
@@ -90,7 +90,7 @@ def measure_one(measurement: dict[str, Any]) -> dict[str, Any]:
     forget_peak(device)
     held, peak, seconds, cpu_seconds = peak_gib(device), 0.0, 0.0, 0.0
     for step in range(warm_up + repeats):
-        drawn = make_batch(config, text.tokenizer, config.batch_size, seed=step)
+        drawn = make_batch(config, text.tokenizer, config.optimisation.batch_size, seed=step)
         generator = torch.Generator().manual_seed(step)
         batch = hide(drawn, config, text, generator).to(device)
         reading[:] = [batch]
@@ -116,13 +116,13 @@ def measure_one(measurement: dict[str, Any]) -> dict[str, Any]:
     }
     if device == "cpu":
         return result
-    plain = build_pretraining(replace(config, compile=False), text).to(device)
+    plain = build_pretraining(change(config, compile=False), text).to(device)
 
     def forward() -> torch.Tensor:
         return weigh(plain(reading[-1]), config.weights.active())
 
     rates = shares(forward, count_parameters(plain), seconds, device, precision_of(config))
-    return {**result, "samples_per_second": config.batch_size / seconds, **rates}
+    return {**result, "samples_per_second": config.optimisation.batch_size / seconds, **rates}
 
 
 def one_step(
@@ -146,7 +146,9 @@ def one_step(
 
 def precision_of(config: PretrainConfig) -> torch.dtype:
     """In which matrices are multiplied."""
-    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.precision, torch.float32)
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(
+        config.compute.precision, torch.float32
+    )
 
 
 def count_parameters(module: torch.nn.Module) -> int:
@@ -207,7 +209,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         text_encoder = "embedded"
-        if find_preset(arguments.preset).text_encoder != "embedded":
+        if find_preset(arguments.preset).network.text_encoder != "embedded":
             write_bert(Path(folder))
             text_encoder = folder
         for settings in jobs(arguments):

@@ -288,23 +288,24 @@ def build_model(config: PretrainConfig, text_encoder: TextEncoder | None = None)
     Raises:
         ValueError: if the volume is not divisible by the encoder's stride.
     """
-    recompute = {"checkpointing": True} if config.activation_checkpointing else {}
-    encoder = build_encoder(config.encoder, **recompute | dict(config.encoder_settings))
-    if any(size % encoder.stride for size in config.volume_shape):
+    network, volume_shape = config.network, config.grid.volume_shape
+    recompute = {"checkpointing": True} if config.compute.activation_checkpointing else {}
+    encoder = build_encoder(network.encoder, **recompute | dict(network.encoder_settings))
+    if any(size % encoder.stride for size in volume_shape):
         s = encoder.stride
         raise ValueError(
-            f"volume_shape {config.volume_shape} must be divisible by {s}, the encoder's total "
+            f"volume_shape {volume_shape} must be divisible by {s}, the encoder's total "
             f"stride; the nearest that fits is "
-            f"{tuple(max(s, round(n / s) * s) for n in config.volume_shape)}"
+            f"{tuple(max(s, round(n / s) * s) for n in volume_shape)}"
         )
-    height, width, depth = (size // encoder.stride for size in config.volume_shape)
+    height, width, depth = (size // encoder.stride for size in volume_shape)
     model = MG3D(
         encoder,
         text_encoder or build_text_encoder(config),
         token_grid=(height, width, depth),
-        dim=config.dim,
-        fusion_layers=config.fusion_layers,
-        attention=config.attention,
+        dim=network.dim,
+        fusion_layers=network.fusion_layers,
+        attention=network.attention,
         quirks=config.quirks,
     )
     model.config = config
@@ -314,5 +315,6 @@ def build_model(config: PretrainConfig, text_encoder: TextEncoder | None = None)
 def build_text_encoder(config: PretrainConfig) -> TextEncoder:
     """The run's frozen text encoder, remembering whole reports up to `text_cache_mb`."""
     return CachedTextEncoder(
-        load_text_encoder(config.text_encoder), max_bytes=config.text_cache_mb * 2**20
+        load_text_encoder(config.network.text_encoder),
+        max_bytes=config.compute.text_cache_mb * 2**20,
     )

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
@@ -15,10 +16,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the network
 from jaxtyping import install_import_hook
 
 # Every shape written in a signature of mg3d is checked while the tests run, and only then.
-# The tower lets an int stand where a float is asked for, as type checkers do.
-install_import_hook("mg3d", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
-
+# The tower lets an int stand where a float is asked for, as type checkers do. The settings hold no
+# tensors and check their types themselves, for users too.
 REPOSITORY = Path(__file__).parents[1]
+ROOMS = [f"mg3d.{module.name}" for module in iter_modules([str(REPOSITORY / "mg3d")])]
+ROOMS.remove("mg3d.config")
+install_import_hook(ROOMS, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 sys.path.insert(0, str(Path(__file__).parent))
 pytest_plugins = ["prepared_patients"]  # imported after the hook above

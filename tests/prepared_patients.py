@@ -60,9 +60,9 @@ def write(folder, splits, volumes_per_patient=1, *, voxels=noise):
 
 
 def small_config():
-    from mg3d.config import PRESETS, replace
+    from mg3d.config import PRESETS, change
 
-    return replace(
+    return change(
         PRESETS["tiny"],
         volume_shape=SHAPE,
         encoder_settings={"channels": (4, 8, 8, 8)},

@@ -32,7 +32,7 @@ FEW = {
     "handles",
     "model.named_modules()",
     # the three axes of a volume
-    "config.volume_shape",
+    "volume_shape",
     "mean_shape or ()",
     # texts, flattened for the frozen encoder, which remembers them; no tensor in it
     "batch.sentences",

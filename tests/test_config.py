@@ -1,13 +1,17 @@
+import json
+
 import pytest
 
 from mg3d.config import (
     PRESETS,
     LossWeights,
     PretrainConfig,
+    Quirks,
+    change,
     choose_objectives,
     find_preset,
+    flatten,
     read_config,
-    replace,
     write_config,
 )
 
@@ -17,8 +21,7 @@ def test_every_preset_survives_being_written_and_read(name, tmp_path):
     write_config(PRESETS[name], tmp_path / "config.json")
     again = read_config(tmp_path / "config.json")
     write_config(again, tmp_path / "again.json")
-    assert again.weights == PRESETS[name].weights
-    assert again.volume_shape == PRESETS[name].volume_shape
+    assert again == PRESETS[name]
     assert (tmp_path / "config.json").read_text() == (tmp_path / "again.json").read_text()
 
 
@@ -37,7 +40,7 @@ def test_only_and_without_make_the_ablations():
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("settings", "says"),
     [
         ({"volume_shape": (100, 96, 128)}, r"divisible by mask_block 16; .* \(96, 96, 128\)"),
         ({"precision": "half"}, "precision is one of"),
@@ -46,9 +49,9 @@ def test_only_and_without_make_the_ablations():
         ({"batch_size": 16, "accumulation": 3}, "divisible by accumulation"),
     ],
 )
-def test_a_wrong_setting_is_refused_where_it_is_made(change, says):
+def test_a_wrong_setting_is_refused_where_it_is_made(settings, says):
     with pytest.raises(ValueError, match=says):
-        replace(PretrainConfig(), **change)
+        change(PretrainConfig(), **settings)
 
 
 def test_weights_that_switch_everything_off_are_refused():
@@ -77,3 +80,54 @@ def test_an_ablation_is_one_parameter():
     for wrong in ("clip", "only", "without itm", "all mim"):
         with pytest.raises(ValueError, match="mim, mlm"):
             choose_objectives(weights, wrong)
+
+
+def test_a_setting_is_changed_by_its_own_name():
+    preset = PRESETS["tiny"]
+    changed = change(preset, batch_size=4, seed=7, weights=preset.weights.only("clip"))
+    assert (changed.optimisation.batch_size, changed.run.seed) == (4, 7)
+    assert changed.weights.active() == {"clip": 1.0}
+    asked = {"batch_size": 4, "seed": 7}
+    asked |= {f"weights.{name}": 0.0 for name in LossWeights.names() if name != "clip"}
+    assert flatten(changed) == flatten(preset) | asked
+    assert preset.optimisation.batch_size == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("batchsize", "did you mean batch_size"),
+        ("clip_gradient", "no setting 'clip_gradient'"),
+        ("clip", r"did you mean weights\.clip\?"),
+        ("padded_to", r"did you mean quirks\.padded_to\?"),
+        ("xyz", "settings are volume_shape, spacing_mm"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_the_nearest_names(name, says):
+    with pytest.raises(ValueError, match=says):
+        change(PretrainConfig(), **{name: 1})
+
+
+def test_no_two_groups_share_the_name_of_a_setting():
+    names = [name for name in flatten(PretrainConfig()) if "." not in name]
+    groups = [vars(group) for group in vars(PretrainConfig()).values()]
+    assert len(names) + 7 + 4 == sum(map(len, groups))  # weights and quirks are named in full
+
+
+def test_a_file_without_groups_reads_as_the_settings_it_meant(tmp_path):
+    old = {
+        name: value
+        for name, value in flatten(PRESETS["tiny"]).items()
+        if "." not in name and name != "max_grad_norm"
+    }
+    old |= {"clip_gradient": 0.5, "weights": {"clip": 1.0}, "quirks": {"padded_to": 250}}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    read = read_config(tmp_path / "config.json")
+    asked = {"max_grad_norm": 0.5, "quirks": Quirks(padded_to=250)}
+    assert read == change(PRESETS["tiny"], **asked)
+
+
+def test_a_file_that_is_not_json_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("batch_size = 8")
+    with pytest.raises(ValueError, match=r"config\.json is not JSON"):
+        read_config(tmp_path / "config.json")

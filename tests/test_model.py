@@ -143,7 +143,7 @@ def test_hidden_words_leave_no_trace_in_what_repairs_them(model, hidden):
 def test_a_report_means_the_same_beside_a_longer_one(
     config, text_encoder, patients, stack, attention
 ):
-    model = build_model(settings.replace(config, attention=attention), text_encoder).eval()
+    model = build_model(settings.change(config, attention=attention), text_encoder).eval()
 
     def both(chosen, length):
         batch = stack(chosen)
@@ -284,7 +284,7 @@ def test_a_volume_of_another_shape_is_refused(model, whole):
 
 
 def test_a_model_for_a_shape_its_encoder_cannot_halve_is_refused(config, text_encoder):
-    config = settings.replace(config, volume_shape=(40, 32, 32), mask_block=8)
+    config = settings.change(config, volume_shape=(40, 32, 32), mask_block=8)
     with pytest.raises(ValueError, match=r"divisible by 16.*nearest that fits is \(32, 32, 32\)"):
         build_model(config, text_encoder)
 
@@ -314,7 +314,7 @@ def test_masked_volumes_may_meet_words_in_the_word_fusion(model, hidden):
 
 
 def test_volumes_may_be_projected_twice_where_they_meet_sentences(config, text_encoder, hidden):
-    config = settings.replace(config, dim=config.encoder_settings["channels"][-1])
+    config = settings.change(config, dim=config.network.encoder_settings["channels"][-1])
     model = build_model(config, text_encoder).eval()
     twice = quirky(model, project_twice=True)
     after = twice(hidden)
@@ -328,7 +328,7 @@ def test_volumes_may_be_projected_twice_where_they_meet_sentences(config, text_e
 
 
 def test_a_second_projection_that_does_not_fit_is_refused(config, text_encoder):
-    config = settings.replace(config, dim=24, quirks=Quirks(project_twice=True))
+    config = settings.change(config, dim=24, quirks=Quirks(project_twice=True))
     with pytest.raises(ValueError, match=r"as wide as the fusion, but they are \d+ and 24"):
         build_model(config, text_encoder)
 
@@ -364,7 +364,7 @@ def test_padding_may_count_in_the_gates_of_words(model, hidden):
 @pytest.mark.parametrize("width", [24, 96, 768])
 def test_tokens_start_as_large_at_every_width_as_at_the_papers(config, text_encoder, width):
     model = build_model(
-        settings.replace(config, encoder_settings={"channels": (4, width)}, dim=768), text_encoder
+        settings.change(config, encoder_settings={"channels": (4, width)}, dim=768), text_encoder
     )
     weight = model.volume_projection.weight
     assert float(weight.detach().std()) == pytest.approx(0.02 * (768 / width) ** 0.5, rel=0.03)

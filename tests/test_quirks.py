@@ -1,13 +1,13 @@
 """The table of quirks: one line for each, naming files and settings that exist."""
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import reduce
 from pathlib import Path
 
 import pytest
 
-from mg3d.config import PRESETS, RELEASED_QUIRKS, Quirks, replace
+from mg3d.config import PRESETS, RELEASED_QUIRKS, Quirks
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "docs" / "quirks.md"

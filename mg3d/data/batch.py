@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mg3d.data.augment import Jitter, jitter_volume
+from mg3d.config import AugmentationSettings
+from mg3d.data.augment import jitter_volume
 from mg3d.data.masking import hide_blocks, hide_words
 from mg3d.text.tokens import TokenizedReport
 
@@ -64,7 +65,9 @@ class Batch:
     def _tensors(self) -> dict[str, Tensor]:
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
-    def jitter(self, jitter: Jitter, generator: torch.Generator, *, first: int = 0) -> "Batch":
+    def jitter(
+        self, jitter: AugmentationSettings, generator: torch.Generator, *, first: int = 0
+    ) -> "Batch":
         """Change every volume a little; see `mg3d.data.augment`.
 
         Args:

@@ -84,7 +84,7 @@ def trivial_losses(
         if average is not None:
             assert batch.voxel_mask is not None
             found["mim"] = mean_volume_loss(
-                average, batch.volume, batch.voxel_mask, config.mim_output_stride
+                average, batch.volume, batch.voxel_mask, config.objectives.mim_output_stride
             )
         if "mlm" in objectives:
             assert batch.word_mask is not None

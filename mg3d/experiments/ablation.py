@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mg3d.config import PretrainConfig, find_preset, replace
+from mg3d.config import PretrainConfig, change, find_preset
 
 PAPER = ("mim", "mlm", "sfr", "cml", "dfa", "ssm")
 
@@ -48,8 +48,8 @@ def configurations(preset: PretrainConfig) -> dict[str, PretrainConfig]:
         **{f"only {name}": preset.weights.only(name) for name in PAPER},
     }
     return {
-        **{name: replace(preset, weights=chosen) for name, chosen in weights.items()},
-        **{f"six + clip, {name}": replace(preset, **put) for name, put in DEPARTURES.items()},
+        **{name: change(preset, weights=chosen) for name, chosen in weights.items()},
+        **{f"six + clip, {name}": change(preset, **put) for name, put in DEPARTURES.items()},
     }
 
 
@@ -101,19 +101,19 @@ def run_one(
         seen = data
         if shuffled:
             seen, name = Path(other), name + SHUFFLED
-            shuffle_reports(data, seen, config.seed)
+            shuffle_reports(data, seen, config.run.seed)
         run = pretrain(config, seen, Path(output), progress=False, log=lambda _: None)
     text = run.pretraining.model.text_encoder
     train, val = load_patients(run.config, data, text.tokenizer)  # with their own reports
     untrained = build_pretraining(config, text)
-    before = evaluate(untrained, train, val, seed=config.seed)
-    after = evaluate(run.pretraining, train, val, seed=config.seed)
-    scores = summarise(after, before, seed=config.seed)
-    rise = mlm_rise(run.pretraining, val, run.config, "cpu", seed=config.seed)
+    before = evaluate(untrained, train, val, seed=config.run.seed)
+    after = evaluate(run.pretraining, train, val, seed=config.run.seed)
+    scores = summarise(after, before, seed=config.run.seed)
+    rise = mlm_rise(run.pretraining, val, run.config, "cpu", seed=config.run.seed)
     scores |= named("mlm_rise_with_another_patients_volume", rise)
     return {
         "configuration": name,
-        "seed": config.seed,
+        "seed": config.run.seed,
         "steps": run.steps,
         "patients": len(train.patients),
         "seconds": round(run.seconds, 1),
@@ -205,10 +205,10 @@ def main() -> None:
         return
     if arguments.one:
         preset = find_preset(arguments.preset)
-        config = replace(
+        config = change(
             configurations(preset)[arguments.one],
             seed=arguments.seeds[0],
-            total_steps=arguments.steps or preset.total_steps,
+            total_steps=arguments.steps or preset.optimisation.total_steps,
             save_every=10**9,
             validate_every=10**9,
         )

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mg3d.config import PretrainConfig, find_preset, replace
-from mg3d.data.augment import Jitter, jitter_volume
+from mg3d.config import PretrainConfig, change, find_preset
+from mg3d.data.augment import jitter_volume
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.encoders import Encoder
 from mg3d.evaluation.summary import evaluate, summarise
@@ -30,22 +30,22 @@ def supervise(
     encoder: Encoder, train: VolumeReportDataset, config: PretrainConfig, seconds: float
 ) -> int:
     """Train an encoder on the labels, in place; how many steps it took."""
+    optimisation = config.optimisation
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.run.seed)
         head = nn.Linear(encoder.width, train.labels().shape[1])
     labels = torch.from_numpy(train.labels()).float()
     row_of = {row: patient for patient, rows in enumerate(train.volumes_of) for row in rows}
-    jitter = Jitter(
-        shift=config.jitter_shift,
-        contrast=config.jitter_contrast,
-        brightness=config.jitter_brightness,
-        noise=config.jitter_noise,
-    )
+    jitter = config.augmentation
     parameters = [*encoder.parameters(), *head.parameters()]
-    optimiser = torch.optim.AdamW(parameters, weight_decay=config.weight_decay)
-    generator = torch.Generator().manual_seed(config.seed)
+    optimiser = torch.optim.AdamW(parameters, weight_decay=optimisation.weight_decay)
+    generator = torch.Generator().manual_seed(config.run.seed)
     sampler = StepSampler(
-        train.volumes_of, config.batch_size, seed=config.seed, first_step=0, last_step=10**6
+        train.volumes_of,
+        optimisation.batch_size,
+        seed=config.run.seed,
+        first_step=0,
+        last_step=10**6,
     )
     start, steps = time.perf_counter(), 0
     for rows in sampler:
@@ -53,7 +53,7 @@ def supervise(
         if spent >= 1:
             break
         for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * min(1.0, (steps + 1) / 50) * (1 - spent)
+            group["lr"] = optimisation.learning_rate * min(1.0, (steps + 1) / 50) * (1 - spent)
         volumes = torch.stack(
             [jitter_volume(train.load_volume(row), jitter, generator) for row in rows]
         )
@@ -77,15 +77,15 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     preset = find_preset(arguments.preset)
-    config = replace(preset, seed=arguments.seed, weights=preset.weights.without("clip"))
+    config = change(preset, seed=arguments.seed, weights=preset.weights.without("clip"))
     pretraining = build_pretraining(config)
     train, val = load_patients(config, arguments.data, pretraining.model.text_encoder.tokenizer)
-    before = evaluate(pretraining, train, val, seed=config.seed)
+    before = evaluate(pretraining, train, val, seed=config.run.seed)
     steps = supervise(pretraining.model.encoder, train, config, arguments.seconds)
-    after = evaluate(pretraining, train, val, seed=config.seed)
-    line = {"seed": config.seed, "patients": len(train.patients), "steps": steps}
+    after = evaluate(pretraining, train, val, seed=config.run.seed)
+    line = {"seed": config.run.seed, "patients": len(train.patients), "steps": steps}
     line |= {"seconds": arguments.seconds, "threads": torch.get_num_threads()}
-    print(json.dumps(line | summarise(after, before, seed=config.seed)))
+    print(json.dumps(line | summarise(after, before, seed=config.run.seed)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mg3d.config import PretrainConfig, find_preset, replace
+from mg3d.config import PretrainConfig, change, find_preset
 from mg3d.data.batch import collate
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.encoders import Encoder
@@ -70,7 +70,7 @@ def patients(
     """The patients of one split, told."""
     shape = (1, 1, labels + 1)
     return ToldPatients(
-        data, split, text.tokenizer, max_tokens=config.max_tokens, volume_shape=shape
+        data, split, text.tokenizer, max_tokens=config.network.max_tokens, volume_shape=shape
     )
 
 
@@ -78,42 +78,43 @@ def run_one(
     data: Path, config: PretrainConfig, text: TextEncoder, labels: int
 ) -> dict[str, object]:
     """Train MLM alone on told patients; its held-out loss, and how far it rises by the swap."""
+    network = config.network
     train, val = (patients(data, split, config, text, labels) for split in ("train", "val"))
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.run.seed)
         model = MG3D(
-            Oracle(labels + 1, config.encoder_settings["channels"][-1]),
+            Oracle(labels + 1, network.encoder_settings["channels"][-1]),
             text,
             token_grid=(1, 1, labels + 1),
-            dim=config.dim,
-            fusion_layers=config.fusion_layers,
-            attention=config.attention,
+            dim=network.dim,
+            fusion_layers=network.fusion_layers,
+            attention=network.attention,
         )
-        learner = Pretraining(model, {"mlm": MLM(config.dim, text.vocabulary_size)})
+        learner = Pretraining(model, {"mlm": MLM(network.dim, text.vocabulary_size)})
     optimiser = build_optimiser(learner, config)
     sampler = StepSampler(
         train.volumes_of,
-        config.batch_size,
-        seed=config.seed,
+        config.optimisation.batch_size,
+        seed=config.run.seed,
         first_step=0,
-        last_step=config.total_steps,
+        last_step=config.optimisation.total_steps,
     )
     loader = DataLoader(train, batch_sampler=sampler, collate_fn=collate(text.pad_token))
     for step, whole in enumerate(loader):
         set_learning_rate(optimiser, step + 1, config)
-        generator = torch.Generator().manual_seed(config.seed * 10**6 + step)
+        generator = torch.Generator().manual_seed(config.run.seed * 10**6 + step)
         learner(hide(whole, config, text, generator))["mlm"].backward()
         optimiser.step()
         optimiser.zero_grad()
     return {
         "benchmark": "mlm_oracle",
-        "attention": config.attention,
-        "word_mask_ratio": config.word_mask_ratio,
-        "seed": config.seed,
-        "steps": config.total_steps,
+        "attention": network.attention,
+        "word_mask_ratio": config.masking.word_mask_ratio,
+        "seed": config.run.seed,
+        "steps": config.optimisation.total_steps,
         "patients": len(train.patients),
         "mlm": held_out_losses(learner, val, config, "cpu")["mlm"],
-        **named("mlm_rise", mlm_rise(learner, val, config, "cpu", seed=config.seed)),
+        **named("mlm_rise", mlm_rise(learner, val, config, "cpu", seed=config.run.seed)),
     }
 
 
@@ -126,18 +127,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()
     preset = find_preset(arguments.preset)
-    preset = replace(preset, weights=preset.weights.only("mlm"))
+    preset = change(preset, weights=preset.weights.only("mlm"))
     text = build_text_encoder(preset)
     labels = len(json.loads((arguments.data / "dataset.json").read_text())["labels"])
     for seed, attention, ratio in product(
-        arguments.seeds, ("gated", "softmax"), (0.15, preset.word_mask_ratio)
+        arguments.seeds, ("gated", "softmax"), (0.15, preset.masking.word_mask_ratio)
     ):
-        config = replace(
+        config = change(
             preset,
             seed=seed,
             attention=attention,
             word_mask_ratio=ratio,
-            total_steps=arguments.steps or preset.total_steps,
+            total_steps=arguments.steps or preset.optimisation.total_steps,
         )
         print(json.dumps(run_one(arguments.data, config, text, labels)), flush=True)
 

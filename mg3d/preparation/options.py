@@ -67,5 +67,5 @@ def settings_of(preset: str) -> PrepareSettings:
         ValueError: if there is no such preset.
     """
     config = find_preset(preset)
-    grid = Grid(config.volume_shape, config.spacing_mm, config.crop)
-    return PrepareSettings(grid=grid, hu_window=config.hu_window)
+    grid = Grid(config.grid.volume_shape, config.grid.spacing_mm, config.grid.crop)
+    return PrepareSettings(grid=grid, hu_window=config.grid.hu_window)

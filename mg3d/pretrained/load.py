@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mg3d.config import PRESETS, PretrainConfig, parse_config
+from mg3d.config import PRESETS, PretrainConfig, change, parse_config
 from mg3d.encoders import Encoder, build_encoder
 from mg3d.model import MG3D, build_model
 from mg3d.pretrained import released_names
@@ -164,12 +164,12 @@ def _plan_ours(
         name, own = saved["encoder"], saved["encoder_settings"]
     else:
         config = parse_config(saved.get("settings", saved), origin.weights.parent)
-        name, own = config.encoder, config.encoder_settings
+        name, own = config.network.encoder, config.network.encoder_settings
     own = {**own, **settings}
     if part == "encoder":
         module: nn.Module = build_encoder(name, **own)
     else:
-        module = _build(part, replace(config, encoder_settings=own), text_encoder)
+        module = _build(part, change(config, encoder_settings=own), text_encoder)
 
     def place(there: str) -> str | None:
         return there.removeprefix(start) if there.startswith(start) else None
@@ -250,7 +250,7 @@ def _plan_released(
         preset = "swin_l" if size == 96 else "swin_b"
         config = PRESETS[preset]
         chosen = (f"settings of preset '{preset}': {size_name(int(str(size)))} by the shapes",)
-    config = replace(config, encoder_settings={**config.encoder_settings, **settings})
+    config = change(config, encoder_settings={**config.network.encoder_settings, **settings})
     start = _INSIDE.get(("pretraining", part), "")
     module = _build(part, config, text_encoder)
 

@@ -8,10 +8,11 @@ Prints one JSON line with the held-out losses before and after.
 import argparse
 import ast
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mg3d.config import PRESETS, LossWeights, find_preset, replace
+from mg3d.config import PRESETS, LossWeights, change, find_preset
 from mg3d.training.loop import pretrain
 
 
@@ -49,8 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         weights = parse_settings(given.weights)
         if weights:
-            config = replace(config, weights=replace(config.weights, **weights))
-        config = replace(config, **parse_settings(given.settings))
+            config = change(config, weights=replace(config.weights, **weights))
+        config = change(config, **parse_settings(given.settings))
     except (TypeError, ValueError) as error:
         parser.error(f"{error}; objectives are {', '.join(LossWeights.names())}")
     run = pretrain(config, given.data, given.output, resume=given.resume)

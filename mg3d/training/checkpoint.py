@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mg3d.config import PretrainConfig
+from mg3d.config import PretrainConfig, flatten, parse_config
 
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 
@@ -85,7 +85,7 @@ def load_checkpoint(
             f"{folder} holds no checkpoint ({STATE} is missing); give a folder that a run wrote"
         )
     state = json.loads((folder / STATE).read_text())
-    _check_settings(state["config"], json.loads(json.dumps(asdict(config))), folder)
+    _check_settings(parse_config(state["config"], folder / STATE), config, folder)
     module.load_state_dict(load_file(folder / MODEL))
     if optimiser is not None:
         entries: dict[int, dict[str, torch.Tensor]] = {}
@@ -101,12 +101,13 @@ def load_checkpoint(
 FREE_SETTINGS = {"workers", "save_every", "text_cache_mb", "activation_checkpointing"}
 
 
-def _check_settings(saved: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
-    differ = [k for k in asked if k not in FREE_SETTINGS and saved.get(k) != asked[k]]
+def _check_settings(made: PretrainConfig, config: PretrainConfig, folder: Path) -> None:
+    saved, asked = flatten(made), flatten(config)
+    differ = [name for name in asked if name not in FREE_SETTINGS and saved[name] != asked[name]]
     if differ:
         first = differ[0]
         raise ValueError(
             f"{folder} was made with other settings ({', '.join(differ)}; {first} was "
-            f"{saved.get(first)}, now {asked[first]}); continue with the same settings, or start "
+            f"{saved[first]}, now {asked[first]}); continue with the same settings, or start "
             "in another folder"
         )

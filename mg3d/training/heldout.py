@@ -40,7 +40,7 @@ def held_out_batches(
         draw: another number hides other blocks and words.
     """
     order = dataset.first_volumes
-    size = min(config.batch_size, len(order))
+    size = min(config.optimisation.batch_size, len(order))
     whole = range(0, len(order) - size + 1, size)
     loader = DataLoader(
         dataset,

@@ -15,8 +15,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from mg3d.config import PretrainConfig, replace, write_config
-from mg3d.data.augment import Jitter
+from mg3d.config import PretrainConfig, change, write_config
 from mg3d.data.batch import collate
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.objectives.mim import MIM
@@ -53,8 +52,8 @@ def load_patients(
             folder,
             split,
             tokenizer,
-            max_tokens=config.max_tokens,
-            volume_shape=config.volume_shape,
+            max_tokens=config.network.max_tokens,
+            volume_shape=config.grid.volume_shape,
         )
         for split in ("train", "val")
     )
@@ -97,15 +96,15 @@ def pretrain(
     from accelerate.utils import DistributedDataParallelKwargs
     from tqdm import tqdm
 
-    if config.precision == "fp16" and not torch.cuda.is_available():
+    if config.compute.precision == "fp16" and not torch.cuda.is_available():
         raise ValueError("precision 'fp16' needs a GPU; choose 'bf16' or 'no' on a CPU")
     several = int(os.environ.get("WORLD_SIZE", 1)) > 1
     AcceleratorState._reset_state()  # or a second run of a process keeps the first's precision
     accelerator = Accelerator(
         # Not told so, accelerate takes each of several processes without GPU for the only one.
         cpu=several and not torch.accelerator.is_available(),
-        mixed_precision=config.precision,
-        gradient_accumulation_steps=config.accumulation,
+        mixed_precision=config.compute.precision,
+        gradient_accumulation_steps=config.optimisation.accumulation,
         # The volume side of the last word fusion is read by nobody and gets no gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
@@ -127,6 +126,7 @@ def pretrain(
     text.to(accelerator.device)
     train, val = load_patients(config, Path(data_dir), text.tokenizer)
     config = _fit_batch(config, len(train.patients), accelerator.num_processes, log)
+    optimisation = config.optimisation
     optimiser = build_optimiser(pretraining, config)
 
     first_step, seconds_before = 0, 0.0
@@ -135,19 +135,25 @@ def pretrain(
         state = load_checkpoint(found, pretraining, optimiser, config)
         first_step, seconds_before = state["step"], state["seconds"]
         initial = json.loads((output_dir / "initial_losses.json").read_text())
-    last_step = max(first_step, min(config.total_steps, stop_after or config.total_steps))
+    last_step = max(
+        first_step,
+        min(optimisation.total_steps, stop_after or optimisation.total_steps),
+    )
     sampler = StepSampler(
         train.volumes_of,
-        config.batch_size,
-        seed=config.seed,
+        optimisation.batch_size,
+        seed=config.run.seed,
         first_step=first_step,
         last_step=last_step,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
-        parts=config.accumulation,
+        parts=optimisation.accumulation,
     )
     loader = DataLoader(
-        train, batch_sampler=sampler, collate_fn=collate(text.pad_token), num_workers=config.workers
+        train,
+        batch_sampler=sampler,
+        collate_fn=collate(text.pad_token),
+        num_workers=config.compute.workers,
     )
     wrapped, optimiser_ = accelerator.prepare(pretraining, optimiser)
     weights = config.weights.active()
@@ -157,7 +163,7 @@ def pretrain(
 
     if initial is None:
         mim = pretraining.find(MIM)
-        if mim is not None and config.mim_from_mean:
+        if mim is not None and config.objectives.mim_from_mean:
             mim.start_from(train.mean_volume())
         initial = measure()
     columns = [
@@ -179,12 +185,7 @@ def pretrain(
         if main:
             save_checkpoint(checkpoint, pretraining, optimiser, config, step=step, seconds=seconds)
 
-    jitter = Jitter(
-        shift=config.jitter_shift,
-        contrast=config.jitter_contrast,
-        brightness=config.jitter_brightness,
-        noise=config.jitter_noise,
-    )
+    jitter = config.augmentation
     start = time.perf_counter()
     batches = iter(loader)
     final: dict[str, float] = {}
@@ -196,10 +197,10 @@ def pretrain(
     ):
         rate = set_learning_rate(optimiser, step + 1, config)
         sums: dict[str, float] = dict.fromkeys(weights, 0.0)
-        for part in range(config.accumulation):
-            generator = torch.Generator().manual_seed(_seed_of(config.seed, step))
+        for part in range(optimisation.accumulation):
+            generator = torch.Generator().manual_seed(_seed_of(config.run.seed, step))
             whole = next(batches)
-            first = (accelerator.process_index * config.accumulation + part) * len(whole)
+            first = (accelerator.process_index * optimisation.accumulation + part) * len(whole)
             shown = whole.jitter(jitter, generator, first=first)
             batch = hide(shown, config, text, generator, first=first).to(accelerator.device)
             with accelerator.accumulate(wrapped):
@@ -207,14 +208,15 @@ def pretrain(
                     terms = wrapped(batch)
                     total = weigh(terms, weights)
                 accelerator.backward(total)
-                if config.clip_gradient and accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_gradient)
+                if optimisation.max_grad_norm and accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(wrapped.parameters(), optimisation.max_grad_norm)
                 optimiser_.step()
                 optimiser_.zero_grad()
             for name, term in terms.items():
-                sums[name] += float(term.detach()) / config.accumulation
+                sums[name] += float(term.detach()) / optimisation.accumulation
         done = step + 1
-        if config.precision != "fp16":  # there, a step that overflows is skipped by the scaler
+        # in fp16 the loss scaler skips a step that overflows
+        if config.compute.precision != "fp16":
             _check_finite(sums, done, checkpoint)
         seconds = seconds_before + time.perf_counter() - start
         row = {
@@ -224,11 +226,11 @@ def pretrain(
             "total": sum(weights[name] * value for name, value in sums.items()),
             **sums,
         }
-        if done % config.validate_every == 0 or done == last_step:
+        if done % config.run.validate_every == 0 or done == last_step:
             final = measure()
             row |= _prefixed(final)
         history.add(row)
-        if done % config.save_every == 0 or done == last_step:
+        if done % config.run.save_every == 0 or done == last_step:
             save(done, seconds)
     seconds = seconds_before + time.perf_counter() - start
     final = final or measure()  # a finished run was asked to go on
@@ -243,7 +245,7 @@ def _check_finite(losses: dict[str, float], step: int, checkpoint: Path) -> None
         came = ", ".join(f"{name} = {losses[name]}" for name in broken)
         raise FloatingPointError(
             f"expected finite losses, got {came} in step {step}; lower learning_rate or set "
-            f"clip_gradient, and continue from {checkpoint} (written before this step, if it is "
+            f"max_grad_norm, and continue from {checkpoint} (written before this step, if it is "
             "there) or start again"
         )
 
@@ -251,17 +253,18 @@ def _check_finite(losses: dict[str, float], step: int, checkpoint: Path) -> None
 def _fit_batch(
     config: PretrainConfig, num_patients: int, world: int, log: Callable[[str], None]
 ) -> PretrainConfig:
-    if config.batch_size <= num_patients:
+    batch_size, accumulation = config.optimisation.batch_size, config.optimisation.accumulation
+    if batch_size <= num_patients:
         return config
-    unit = world * config.accumulation
+    unit = world * accumulation
     fitting = num_patients // unit * unit
     if not fitting:
         raise ValueError(
             f"{num_patients} training patients cannot fill {world} processes times "
-            f"{config.accumulation} micro-batches; use fewer of them, or more patients"
+            f"{accumulation} micro-batches; use fewer of them, or more patients"
         )
-    log(f"batch_size {config.batch_size} -> {fitting}: there are {num_patients} training patients")
-    return replace(config, batch_size=fitting)
+    log(f"batch_size {batch_size} -> {fitting}: there are {num_patients} training patients")
+    return change(config, batch_size=fitting)
 
 
 def _prefixed(losses: dict[str, float]) -> dict[str, float]:

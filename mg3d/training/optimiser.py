@@ -20,26 +20,27 @@ def build_optimiser(module: nn.Module, config: PretrainConfig) -> torch.optim.Op
     """Adam over four groups: encoder or not, decayed or not; `group["factor"]` scales the rate.
 
     Raises:
-        ValueError: if `config.optimiser` is not a key of `OPTIMISERS`.
+        ValueError: if `config.optimisation.optimiser` is not a key of `OPTIMISERS`.
     """
-    if config.optimiser not in OPTIMISERS:
-        raise ValueError(f"optimiser is one of {', '.join(OPTIMISERS)}; got '{config.optimiser}'")
+    settings = config.optimisation
+    if settings.optimiser not in OPTIMISERS:
+        raise ValueError(f"optimiser is one of {', '.join(OPTIMISERS)}; got '{settings.optimiser}'")
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             in_encoder = name.startswith("model.encoder.")
             decayed = parameter.ndim > 1 and "modality" not in name
             groups.setdefault((in_encoder, decayed), []).append(parameter)
-    return OPTIMISERS[config.optimiser](
+    return OPTIMISERS[settings.optimiser](
         [
             {
                 "params": parameters,
-                "factor": 1.0 if in_encoder else config.head_factor,
-                "weight_decay": config.weight_decay if decayed else 0.0,
+                "factor": 1.0 if in_encoder else settings.head_factor,
+                "weight_decay": settings.weight_decay if decayed else 0.0,
             }
             for (in_encoder, decayed), parameters in groups.items()
         ],
-        lr=config.learning_rate,
+        lr=settings.learning_rate,
     )
 
 
@@ -58,8 +59,11 @@ def schedule(step: int, *, warmup_steps: int, total_steps: int) -> float:
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, step: int, config: PretrainConfig) -> float:
     """Give every group the rate of this step; return the base rate."""
-    rate = config.learning_rate * schedule(
-        step, warmup_steps=config.warmup_steps, total_steps=config.total_steps
+    settings = config.optimisation
+    rate = settings.learning_rate * schedule(
+        step,
+        warmup_steps=settings.warmup_steps,
+        total_steps=settings.total_steps,
     )
     for group in optimiser.param_groups:
         group["lr"] = rate * group["factor"]

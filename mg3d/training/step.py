@@ -98,9 +98,9 @@ def hide(
     active = config.weights.active()
     return batch.hide(
         generator,
-        block=config.mask_block,
-        voxel_ratio=config.voxel_mask_ratio,
-        word_ratio=config.word_mask_ratio,
+        block=config.masking.mask_block,
+        voxel_ratio=config.masking.voxel_mask_ratio,
+        word_ratio=config.masking.word_mask_ratio,
         mask_token=text.mask_token,
         vocabulary_size=text.vocabulary_size,
         special_tokens=text.special_tokens,
@@ -113,25 +113,25 @@ def hide(
 def build_pretraining(
     config: PretrainConfig, text_encoder: TextEncoder | None = None
 ) -> Pretraining:
-    """Everything that learns in a run, with fresh weights that depend on `config.seed` only.
+    """Everything that learns in a run, with fresh weights that depend on `config.run.seed` only.
 
     Args:
         config: of the run. Objectives of weight 0 are not built.
         text_encoder: one already loaded, shared between runs.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.run.seed)
         model = build_model(config, text_encoder)
         settings = _objective_settings(config, model)
         objectives = {}
         for position, name in enumerate(OBJECTIVES):
             if name in config.weights.active():
                 # Own seed: switching one objective off leaves the others' first weights alone.
-                torch.manual_seed(1_000 * (config.seed + 1) + position)
+                torch.manual_seed(1_000 * (config.run.seed + 1) + position)
                 objectives[name] = OBJECTIVES[name](**settings[name])
     pretraining = Pretraining(model, objectives)
     pretraining.config = config
-    if config.compile:
+    if config.compute.compile:
         compile_parts(pretraining)
     return pretraining
 
@@ -149,20 +149,24 @@ def compile_parts(pretraining: Pretraining) -> None:
 
 
 def _objective_settings(config: PretrainConfig, model: MG3D) -> dict[str, dict[str, Any]]:
-    dim, text = config.dim, model.text_encoder
-    contrastive = {"dim": dim, "temperature": config.temperature}
+    dim, text = config.network.dim, model.text_encoder
+    contrastive = {"dim": dim, "temperature": config.objectives.temperature}
     return {
         "mim": {
             "dim": dim,
-            "token_stride": config.volume_shape[0] // model.token_grid[0],
-            "output_stride": config.mim_output_stride,
-            "mean_shape": config.volume_shape if config.mim_from_mean else None,
-            "checkpointing": config.activation_checkpointing,
+            "token_stride": config.grid.volume_shape[0] // model.token_grid[0],
+            "output_stride": config.objectives.mim_output_stride,
+            "mean_shape": config.grid.volume_shape if config.objectives.mim_from_mean else None,
+            "checkpointing": config.compute.activation_checkpointing,
         },
         "mlm": {"dim": dim, "vocabulary_size": text.vocabulary_size},
-        "sfr": {"dim": dim, "text_dim": text.width, "learn_target": config.sfr_learn_target},
+        "sfr": {
+            "dim": dim,
+            "text_dim": text.width,
+            "learn_target": config.objectives.sfr_learn_target,
+        },
         "cml": contrastive,
         "dfa": contrastive,
         "ssm": {"dim": dim},
-        "clip": {**contrastive, "text": config.clip_text, "text_dim": text.width},
+        "clip": {**contrastive, "text": config.objectives.clip_text, "text_dim": text.width},
     }

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mg3d.config import parse_config
+
 UNKNOWN = "unknown"  # the hub's own word for a licence nobody stated
 
 
@@ -125,11 +127,11 @@ def _body(part: str, config: Mapping[str, Any], about: About) -> str:
 def _limits(part: str, config: Mapping[str, Any]) -> str:
     if part == "encoder":
         return "Volumes come on a grid, in [0, 1]; each axis is a multiple of the encoder's stride."
-    settings = config["settings"]
+    settings = parse_config(config["settings"], "config.json")
     return (
-        f"Volumes come on a grid of {tuple(settings['volume_shape'])} voxels, HU window "
-        f"{tuple(settings['hu_window'])} mapped to [0, 1]. The text encoder "
-        f"(`{settings['text_encoder']}`) is frozen and not part of these weights."
+        f"Volumes come on a grid of {settings.grid.volume_shape} voxels, HU window "
+        f"{settings.grid.hu_window} mapped to [0, 1]. The text encoder "
+        f"(`{settings.network.text_encoder}`) is frozen and not part of these weights."
     )
 
 

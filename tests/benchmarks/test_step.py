@@ -77,7 +77,7 @@ def test_the_made_up_text_encoder_is_a_real_one_of_the_published_vocabulary(tmp_
     text = load_text_encoder(tmp_path)
     assert (text.width, text.vocabulary_size) == (64, 28_996)
     batch = make_batch(config, text.tokenizer, 3, sentences=7)
-    assert batch.tokens.shape == (3, config.max_tokens)
+    assert batch.tokens.shape == (3, config.network.max_tokens)
     assert batch.sentence_padding.shape == (3, 7) and not batch.padding.any()
     assert not (batch.tokens == text.tokenizer.unk_token_id).any()
     again = make_batch(config, text.tokenizer, 3, sentences=7)

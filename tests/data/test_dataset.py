@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mg3d.data.augment import Jitter
+from mg3d.config import AugmentationSettings
 from mg3d.data.batch import Patient, collate
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.labels import CT_RATE_FINDINGS
@@ -269,7 +269,9 @@ def test_what_is_hidden_of_a_patient_does_not_depend_on_the_others(load, folder,
 def test_how_a_patient_is_changed_does_not_depend_on_the_others(batch):
     def changed(part, first):
         generator = torch.Generator().manual_seed(3)
-        volume = part.jitter(Jitter(shift=2, noise=0.1), generator, first=first).volume
+        volume = part.jitter(
+            AugmentationSettings(jitter_shift=2, jitter_noise=0.1), generator, first=first
+        ).volume
         return volume, generator.get_state()
 
     whole, state = changed(batch, 0)
@@ -277,7 +279,7 @@ def test_how_a_patient_is_changed_does_not_depend_on_the_others(batch):
     assert second[0].equal(whole[1])
     assert state_of_second.equal(state)  # what is drawn next is the same on every process
     assert not changed(batch.part(1, 2), 0)[0].equal(second)
-    assert batch.jitter(Jitter(), torch.Generator()) is batch
+    assert batch.jitter(AugmentationSettings(), torch.Generator()) is batch
 
 
 def test_hiding_takes_as_many_numbers_wherever_the_patients_stand(batch, text_encoder):

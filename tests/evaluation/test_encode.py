@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mg3d.config import replace
+from mg3d.config import change
 from mg3d.data.batch import collate
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.evaluation.encode import (
@@ -129,7 +129,7 @@ def test_the_model_is_left_as_it_was(pretraining, val, training):
 
 @pytest.fixture(params=["vector", "words"])
 def head_and_model(request, config, text_encoder):
-    pretraining = build_pretraining(replace(config, clip_text=request.param), text_encoder)
+    pretraining = build_pretraining(change(config, clip_text=request.param), text_encoder)
     return pretraining.find(CLIP), pretraining.model
 
 
@@ -169,7 +169,7 @@ def test_sentences_become_reports_of_one_sentence(pretraining, text_encoder):
 def test_a_planted_sign_is_read_off_the_encoder_and_no_other_finding_is(
     config, text_encoder, load, tmp_path, write_patients
 ):
-    config = replace(config, encoder_settings={"channels": (8, 16, 32)}, mim_output_stride=1)
+    config = change(config, encoder_settings={"channels": (8, 16, 32)}, mim_output_stride=1)
     model = build_pretraining(config, text_encoder).model
 
     folder = write_patients(

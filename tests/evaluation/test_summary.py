@@ -1,12 +1,12 @@
 import json
-from dataclasses import replace as change
+from dataclasses import replace as with_fields
 
 import numpy as np
 import pandas as pd
 import pytest
 from prepared_patients import small_config
 
-from mg3d.config import replace
+from mg3d.config import change
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.evaluation.metrics import Score
@@ -54,7 +54,7 @@ def load(text_encoder):
 @pytest.fixture(scope="module")
 def score(text_encoder):
     def evaluation(train, val, seed=0, **changes):
-        changed = replace(small_config(), seed=seed, **changes)
+        changed = change(small_config(), seed=seed, **changes)
         return evaluate(build_pretraining(changed, text_encoder), train, val)
 
     return evaluation
@@ -91,10 +91,10 @@ def test_every_promised_number_is_there_with_its_interval(both, tmp_path):
 def test_before_and_after_are_not_mixed_up(both):
     after, before = both
     scores = iter(Score(0.01 * n, 0.0, 1.0, 4) for n in range(1, 5))  # of so few patients all are 1
-    after = change(
+    after = with_fields(
         after,
-        retrieval=change(after.retrieval, recall=next(scores), shuffled=next(scores)),
-        retrieval_aligned=change(
+        retrieval=with_fields(after.retrieval, recall=next(scores), shuffled=next(scores)),
+        retrieval_aligned=with_fields(
             after.retrieval_aligned, recall=next(scores), shuffled=next(scores)
         ),
     )

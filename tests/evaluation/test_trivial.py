@@ -1,11 +1,11 @@
 import math
-from dataclasses import replace as change
+from dataclasses import replace as with_fields
 
 import numpy as np
 import pytest
 import torch
 
-from mg3d.config import replace
+from mg3d.config import change
 from mg3d.evaluation.trivial import BASELINES, token_counts, trivial_losses
 from mg3d.objectives import OBJECTIVES
 from mg3d.objectives.sfr import SFR
@@ -17,7 +17,7 @@ from mg3d.training.step import build_pretraining
 
 @pytest.fixture
 def config(config):
-    return replace(config, mim_output_stride=1)
+    return change(config, mim_output_stride=1)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_no_constant_cosine_beats_ssms_stronger_baseline(pretraining, trivial, b
     pretraining.eval()
     pairs = pretraining.find(SSM).compare(pretraining.model(batch), batch)
     losses = [
-        float(ssm_loss(change(pairs, visual=torch.full_like(pairs.visual, constant))))
+        float(ssm_loss(with_fields(pairs, visual=torch.full_like(pairs.visual, constant))))
         for constant in torch.linspace(-1, 1, 401).tolist()
     ]
     assert trivial.losses["ssm"] == pytest.approx(losses[-1])  # all the same: cosine 1
@@ -105,7 +105,7 @@ def test_no_constant_cosine_beats_ssms_stronger_baseline(pretraining, trivial, b
 def test_baselines_are_means_over_batches_as_the_losses_are(
     pretraining, patients, config, text_encoder
 ):
-    config = replace(config, batch_size=2)
+    config = change(config, batch_size=2)
     losses = trivial_losses(pretraining, *patients, config).losses
     assert losses["clip"] == pytest.approx(math.log(2))
     average = patients[0].mean_volume()
@@ -119,21 +119,21 @@ def test_baselines_are_means_over_batches_as_the_losses_are(
 def test_mims_baseline_is_measured_at_the_resolution_of_its_loss(
     config, patients, text_encoder, trivial
 ):
-    config = replace(config, mim_output_stride=2)
+    config = change(config, mim_output_stride=2)
     coarse = trivial_losses(build_pretraining(config, text_encoder), *patients, config)
     # These volumes are noise: averaged over 2 x 2 x 2 voxels, an eighth of its variance is left.
     assert coarse.losses["mim"] == pytest.approx(trivial.losses["mim"] / 8, rel=0.1)
 
 
 def test_only_active_objectives_are_measured(config, patients, text_encoder):
-    config = replace(config, weights=config.weights.only("mlm", "clip"))
+    config = change(config, weights=config.weights.only("mlm", "clip"))
     found = trivial_losses(build_pretraining(config, text_encoder), *patients, config)
     assert set(found.losses) == {"mlm", "clip"}
     assert found.spread == {}
 
 
 def test_one_held_out_patient_has_no_pair_to_compare(pretraining, patients, config):
-    losses = trivial_losses(pretraining, *patients, replace(config, batch_size=1)).losses
+    losses = trivial_losses(pretraining, *patients, change(config, batch_size=1)).losses
     assert "ssm" not in losses
     assert losses["cml"] == 0
 

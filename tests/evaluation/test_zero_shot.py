@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mg3d.config import replace
+from mg3d.config import change
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.evaluation import zero_shot as module
@@ -17,7 +17,7 @@ from mg3d.training.step import build_pretraining
 
 @pytest.fixture(params=["vector", "words"])
 def asked(request, config, text_encoder):
-    pretraining = build_pretraining(replace(config, clip_text=request.param), text_encoder)
+    pretraining = build_pretraining(change(config, clip_text=request.param), text_encoder)
     head = pretraining.find(CLIP)
     if head.text == "words":  # as after some training: features differ in how much they vary
         head.report_head.variance.uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(0))

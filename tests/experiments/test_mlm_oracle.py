@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mg3d.config import replace
+from mg3d.config import change
 from mg3d.data.manifest import read_manifest
 from mg3d.experiments.mlm_oracle import Oracle, patients, run_one
 
@@ -36,7 +36,7 @@ def test_a_label_is_its_token_and_no_label_is_none():
 
 @pytest.mark.parametrize("attention", ["gated", "softmax"])
 def test_a_run_learns_and_says_what_it_was(config, prepared, text, attention):
-    config = replace(
+    config = change(
         config,
         weights=config.weights.only("mlm"),
         attention=attention,
@@ -45,7 +45,7 @@ def test_a_run_learns_and_says_what_it_was(config, prepared, text, attention):
         warmup_steps=1,
     )
     run = run_one(prepared, config, text, len(labels_of(prepared)))
-    start = run_one(prepared, replace(config, learning_rate=0.0), text, len(labels_of(prepared)))
+    start = run_one(prepared, change(config, learning_rate=0.0), text, len(labels_of(prepared)))
     assert run["mlm"] < start["mlm"]
     assert (run["attention"], run["steps"]) == (attention, 3)
     low, high = run["mlm_rise_interval"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mg3d.config import replace
+from mg3d.config import change
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.evaluation.zero_shot import finding_direction
@@ -77,7 +77,7 @@ def test_a_real_model_is_explained_and_left_as_it_was(config, text_encoder, trai
 
 
 def test_a_model_without_clip_head_says_what_to_do(config, text_encoder):
-    config = replace(config, weights=config.weights.without("clip"))
+    config = change(config, weights=config.weights.without("clip"))
     pretraining = build_pretraining(config, text_encoder)
     volume = torch.rand(1, 32, 32, 32)
     with pytest.raises(ValueError, match="train with weight clip > 0"):

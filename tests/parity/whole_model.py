@@ -3,14 +3,14 @@
 The rules of the batch are those of parity/README.md, the sizes those of the case's JSON.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import fill
 import torch
 from cases_of import Case
 from torch import nn
 
-from mg3d.config import PRESETS, RELEASED_QUIRKS, replace
+from mg3d.config import PRESETS, RELEASED_QUIRKS, change
 from mg3d.data.batch import Batch
 from mg3d.data.masking import blocks_to_voxels
 from mg3d.pretrained.released_names import sort_official
@@ -54,7 +54,7 @@ def build(case: Case) -> Pretraining:
     sizes = Sizes.of(case)
     official = {name: case.parameter(name) for name in used(case)}
     found = sort_official(official)
-    config = replace(
+    config = change(
         PRESETS["paper"],
         volume_shape=sizes.volume,
         quirks=replace(RELEASED_QUIRKS, padded_to=sizes.tokens),

@@ -41,9 +41,9 @@ def released_file(swin):
 @pytest.fixture(scope="session")
 def swin_config():
     """Settings of a whole model around the small encoder, with the paper's six objectives."""
-    from mg3d.config import PRESETS, replace
+    from mg3d.config import PRESETS, change
 
-    return replace(
+    return change(
         PRESETS["paper"],
         volume_shape=(32, 64, 32),
         encoder_settings=dict(SMALL),

@@ -254,7 +254,7 @@ def test_official_names_out_and_in_give_the_same_whole_model(
 ):
     before = build_pretraining(swin_config, text_encoder)
     path = written(to_released(before), tmp_path)
-    other = mg3d.config.replace(swin_config, seed=9)
+    other = mg3d.config.change(swin_config, seed=9)
     loaded = load_pretrained(
         path, part="pretraining", config=other, text_encoder=text_encoder, log=quiet.append
     )
@@ -269,7 +269,7 @@ def test_official_names_out_and_in_give_the_same_whole_model(
     reasons = set(model.report.ignored.values())
     assert "an objective's head, outside the 'model'" in reasons
     encoder = load_pretrained(
-        path, encoder_settings=swin_config.encoder_settings, log=quiet.append
+        path, encoder_settings=swin_config.network.encoder_settings, log=quiet.append
     ).encoder
     volume = torch.rand(1, 1, 32, 64, 32)
     assert same_maps(encoder, before.model.encoder.eval(), volume)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mg3d.config import PRESETS, replace
+from mg3d.config import PRESETS, change
 from mg3d.pretrained.released_names import (
     official_name,
     our_name,
@@ -24,7 +24,7 @@ WITHOUT_GRADIENT = set(RELEASED["params_without_gradient"])
 def ours():
     """Names and shapes of everything that learns in the paper's model."""
     # The embedded text encoder stands in for RadBERT, so what depends on its width differs.
-    config = replace(PRESETS["paper"], text_encoder="embedded")
+    config = change(PRESETS["paper"], text_encoder="embedded")
     parameters = build_pretraining(config).named_parameters()
     return {name: list(value.shape) for name, value in parameters}
 

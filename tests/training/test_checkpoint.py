@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mg3d.config import PRESETS, replace
+from mg3d.config import PRESETS, change
 from mg3d.training import checkpoint
 from mg3d.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 
@@ -54,8 +54,8 @@ def test_other_settings_are_named(tmp_path):
     model, optimiser = trained()
     save_checkpoint(tmp_path / "c", model, optimiser, CONFIG, step=3, seconds=0.0)
     with pytest.raises(ValueError, match=r"dim was 128, now 64"):
-        load_checkpoint(tmp_path / "c", model, optimiser, replace(CONFIG, dim=64))
-    load_checkpoint(tmp_path / "c", model, optimiser, replace(CONFIG, workers=3))  # decides nothing
+        load_checkpoint(tmp_path / "c", model, optimiser, change(CONFIG, dim=64))
+    load_checkpoint(tmp_path / "c", model, optimiser, change(CONFIG, workers=3))  # decides nothing
 
 
 def test_a_folder_without_checkpoint_is_refused(tmp_path):

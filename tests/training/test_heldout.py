@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mg3d.config import replace
+from mg3d.config import change
 from mg3d.training import heldout
 from mg3d.training.heldout import held_out_batches, held_out_losses
 from mg3d.training.loop import load_patients
@@ -26,7 +26,7 @@ def patients_in(val, config, text_encoder):
     ("batch_size", "sizes"), [(1, [1, 1, 1, 1]), (2, [2, 2]), (3, [3]), (4, [4]), (9, [4])]
 )
 def test_every_patient_comes_once_in_full_batches(config, val, text_encoder, batch_size, sizes):
-    found = patients_in(val, replace(config, batch_size=batch_size), text_encoder)
+    found = patients_in(val, change(config, batch_size=batch_size), text_encoder)
     assert [len(ids) for ids in found] == sizes
     together = [patient for ids in found for patient in ids]
     assert together == val.patients[: sum(sizes)]
@@ -44,7 +44,7 @@ def test_a_patient_with_several_volumes_comes_with_its_first(
 
 
 def test_the_same_is_hidden_every_time_and_not_the_same_in_every_batch(config, val, text_encoder):
-    config = replace(config, batch_size=2)
+    config = change(config, batch_size=2)
     first, again = (list(held_out_batches(val, config, text_encoder, "cpu")) for _ in range(2))
     for before, after in zip(first, again, strict=True):
         assert before.voxel_mask.equal(after.voxel_mask)
@@ -57,7 +57,7 @@ def test_the_same_is_hidden_every_time_and_not_the_same_in_every_batch(config, v
 
 
 def test_another_draw_hides_other_blocks_and_words_of_the_same_patients(config, val, text_encoder):
-    config = replace(config, batch_size=2)
+    config = change(config, batch_size=2)
     drawn = [list(held_out_batches(val, config, text_encoder, "cpu", draw=n)) for n in (0, 1)]
     masks = [batch.voxel_mask for batches in drawn for batch in batches]
     assert not any(a.equal(b) for n, a in enumerate(masks) for b in masks[:n])
@@ -66,7 +66,7 @@ def test_another_draw_hides_other_blocks_and_words_of_the_same_patients(config, 
 
 
 def test_losses_are_the_mean_over_batches(config, val, text_encoder, pretraining):
-    config = replace(config, batch_size=2)
+    config = change(config, batch_size=2)
     with torch.no_grad():
         pretraining.eval()
         batches = [pretraining(b) for b in held_out_batches(val, config, text_encoder, "cpu")]

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from mg3d.config import read_config, replace
+from mg3d.config import change, read_config
 from mg3d.training.loop import pretrain
 from mg3d.training.step import build_pretraining
 
@@ -49,19 +49,19 @@ def test_a_stopped_and_continued_run_equals_the_uninterrupted_one(train, config)
 
 def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(train, config):
     first, again = train(config, "first"), train(config, "again")
-    other = train(replace(config, seed=1), "other")
+    other = train(change(config, seed=1), "other")
     assert without_seconds(first) == without_seconds(again)
     assert without_seconds(first) != without_seconds(other)
 
 
 def test_training_lowers_the_loss_it_trains(train, config):
-    config = replace(config, weights=config.weights.only("mim"), total_steps=30, warmup_steps=2)
+    config = change(config, weights=config.weights.only("mim"), total_steps=30, warmup_steps=2)
     run = train(config)
     assert run.final["mim"] < 0.8 * run.initial["mim"]
 
 
 def test_an_objective_of_weight_0_leaves_no_trace(train, config, tmp_path):
-    run = train(replace(config, weights=config.weights.only("clip")))
+    run = train(change(config, weights=config.weights.only("clip")))
     assert set(run.final) == {"clip"}
     assert list(run.pretraining.objectives) == ["clip"]
     header = (tmp_path / "run" / "history.csv").read_text().splitlines()[0]
@@ -69,19 +69,19 @@ def test_an_objective_of_weight_0_leaves_no_trace(train, config, tmp_path):
 
 
 def test_accumulation_splits_the_batch_and_mim_does_not_notice(train, config):
-    config = replace(config, weights=config.weights.only("cml"), total_steps=1)
+    config = change(config, weights=config.weights.only("cml"), total_steps=1)
     assert (
-        train(replace(config, accumulation=2), "two").history.rows[1]["cml"]
+        train(change(config, accumulation=2), "two").history.rows[1]["cml"]
         < train(config, "one").history.rows[1]["cml"]
     )  # fewer patients to be taken for one another
 
 
 def test_bf16_recomputing_and_accumulating_stay_close_to_a_plain_run(train, config):
     # Tokens on a grid of 4^3: oneDNN's gradient of a bf16 convolution over 2^3 places is garbage.
-    config = replace(config, encoder_settings={"channels": (4, 8, 8)})
-    config = replace(config, weights=config.weights.only("mim"))
+    config = change(config, encoder_settings={"channels": (4, 8, 8)})
+    config = change(config, weights=config.weights.only("mim"))
     plain = train(config, "plain")
-    coarse = replace(config, precision="bf16", activation_checkpointing=True, accumulation=2)
+    coarse = change(config, precision="bf16", activation_checkpointing=True, accumulation=2)
     run = train(coarse, "bf16")
     for row, expected in zip(run.history.rows[1:], plain.history.rows[1:], strict=True):
         assert row["mim"] != expected["mim"]  # eight bits of mantissa were used
@@ -95,7 +95,7 @@ def test_the_run_folder_says_everything(train, config, tmp_path):
     names = {path.name for path in (tmp_path / "run" / "checkpoint").iterdir()}
     assert names == {"model.safetensors", "optimiser.safetensors", "state.json"}
     state = json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())
-    assert state["step"] == config.total_steps
+    assert state["step"] == config.optimisation.total_steps
 
 
 def test_the_text_encoder_is_not_trained_and_not_saved(train, config, text_encoder):
@@ -125,13 +125,13 @@ def test_a_folder_with_a_run_is_not_overwritten_by_accident(train, config):
     train(config, stop_after=1)
     with pytest.raises(FileExistsError, match="resume=True"):
         train(config)
-    assert train(config, overwrite=True).steps == config.total_steps
+    assert train(config, overwrite=True).steps == config.optimisation.total_steps
 
 
 def test_fewer_patients_than_a_batch_make_a_smaller_batch_and_say_so(train, config):
     said = []
-    run = train(replace(config, batch_size=16), log=said.append)
-    assert run.config.batch_size == 9
+    run = train(change(config, batch_size=16), log=said.append)
+    assert run.config.optimisation.batch_size == 9
     assert said == ["batch_size 16 -> 9: there are 9 training patients"]
 
 
@@ -153,7 +153,7 @@ def test_a_missing_split_is_named(train, config, tmp_path, write_patients):
 
 
 def test_another_grid_than_the_models_is_named(train, config):
-    config = replace(config, volume_shape=(64, 32, 32))
+    config = change(config, volume_shape=(64, 32, 32))
     with pytest.raises(ValueError, match=r"\(32, 32, 32\), the model expects \(64, 32, 32\)"):
         train(config)
 
@@ -162,11 +162,11 @@ def test_fp16_without_a_gpu_is_refused(train, config):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(ValueError, match="needs a GPU"):
-        train(replace(config, precision="fp16"))
+        train(change(config, precision="fp16"))
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint(train, config, tmp_path):
-    config = replace(config, learning_rate=1e30, save_every=1)
+    config = change(config, learning_rate=1e30, save_every=1)
     with pytest.raises(FloatingPointError, match=r"mim = (nan|inf).*in step 2; lower"):
         train(config)
     state = json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())

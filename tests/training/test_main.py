@@ -50,9 +50,9 @@ def test_the_preset_is_changed_by_what_is_asked_for(asked, tmp_path):
           "--weights", "ssm=0", "clip=2.5", "--set", "seed=7", "batch_size=8"])  # fmt: skip
     ((config, data, output, options),) = asked
     assert (str(data), output, options) == ("d", tmp_path, {"resume": True})
-    assert (config.seed, config.batch_size) == (7, 8)
+    assert (config.run.seed, config.optimisation.batch_size) == (7, 8)
     assert config.weights == LossWeights(ssm=0, clip=2.5)
-    assert config.volume_shape == PRESETS["small"].volume_shape
+    assert config.grid.volume_shape == PRESETS["small"].grid.volume_shape
 
 
 def test_without_settings_it_is_the_tiny_preset(asked):
@@ -69,7 +69,7 @@ def test_it_prints_one_line_of_json(asked, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "batch=8"], "unexpected keyword argument 'batch'"),
+        (["--set", "batch=8"], "no setting 'batch'"),
         (["--set", "batch_size=0"], "batch_size must be at least 1"),
         (["--weights", "mam=1"], "objectives are mim, mlm, sfr, cml, dfa, ssm, clip"),
         (["--weights", "mim"], "a setting is name=value"),

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mg3d.config import PRESETS, replace
+from mg3d.config import PRESETS, change
 from mg3d.training.optimiser import build_optimiser, schedule, set_learning_rate
 
 
@@ -23,7 +23,7 @@ def model():
 
 
 def test_heads_learn_faster_than_the_encoder_and_biases_do_not_decay():
-    config = replace(PRESETS["paper"], learning_rate=1.0, warmup_steps=0)
+    config = change(PRESETS["paper"], learning_rate=1.0, warmup_steps=0)
     module = model()
     optimiser = build_optimiser(module, config)
     set_learning_rate(optimiser, 0, config)
@@ -42,4 +42,4 @@ def test_the_paper_uses_plain_adam():
 
 def test_an_unknown_optimiser_lists_those_there_are():
     with pytest.raises(ValueError, match="adam, adamw"):
-        build_optimiser(model(), replace(PRESETS["tiny"], optimiser="sgd"))
+        build_optimiser(model(), change(PRESETS["tiny"], optimiser="sgd"))

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from mg3d.config import LossWeights, replace
+from mg3d.config import LossWeights, change
 from mg3d.data.batch import collate
 from mg3d.encoders import build_encoder
 from mg3d.objectives import OBJECTIVES
@@ -59,7 +59,7 @@ def test_ssm_is_left_out_of_a_batch_of_one_and_nothing_else_is(config, batch, te
 def test_only_what_an_active_objective_needs_is_hidden(
     config, batch, text_encoder, names, voxels, words
 ):
-    config = replace(config, weights=LossWeights().only(*names))
+    config = change(config, weights=LossWeights().only(*names))
     hidden = hide(batch, config, text_encoder, numbers())
     assert (hidden.voxel_mask is not None) == voxels
     assert (hidden.word_mask is not None) == words
@@ -67,7 +67,7 @@ def test_only_what_an_active_objective_needs_is_hidden(
 
 
 def test_the_settings_decide_how_much_is_hidden(config, batch, text_encoder):
-    config = replace(config, voxel_mask_ratio=0.25, mask_block=16, word_mask_ratio=0.9)
+    config = change(config, voxel_mask_ratio=0.25, mask_block=16, word_mask_ratio=0.9)
     hidden = hide(batch, config, text_encoder, numbers())
     assert hidden.voxel_mask.float().mean() == 0.25
     blocks = hidden.voxel_mask.float().unfold(2, 16, 16).unfold(3, 16, 16).unfold(4, 16, 16)
@@ -84,7 +84,7 @@ def test_first_weights_depend_on_the_seed_only(config, text_encoder):
         assert torch.equal(torch.random.get_rng_state(), state)  # nobody else's are used up
         torch.manual_seed(12)
         again = build_pretraining(config, text_encoder).state_dict()
-    other = build_pretraining(replace(config, seed=1), text_encoder).state_dict()
+    other = build_pretraining(change(config, seed=1), text_encoder).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in first.items())
     differ = {name for name, value in first.items() if not torch.equal(value, other[name])}
     assert any("model.encoder" in name for name in differ)
@@ -94,7 +94,7 @@ def test_first_weights_depend_on_the_seed_only(config, text_encoder):
 
 def test_switching_one_objective_off_leaves_the_first_weights_of_the_others(config, text_encoder):
     whole = build_pretraining(config, text_encoder).state_dict()
-    ablated = replace(config, weights=config.weights.without("mim", "cml"))
+    ablated = change(config, weights=config.weights.without("mim", "cml"))
     less = build_pretraining(ablated, text_encoder).state_dict()
     gone = {name for name in whole if name not in less}
     assert gone and all(name.startswith(("objectives.mim", "objectives.cml")) for name in gone)
@@ -102,15 +102,15 @@ def test_switching_one_objective_off_leaves_the_first_weights_of_the_others(conf
 
 
 def test_settings_reach_the_objectives(config, text_encoder):
-    pretraining = build_pretraining(replace(config, temperature=0.25), text_encoder)
+    pretraining = build_pretraining(change(config, temperature=0.25), text_encoder)
     assert pretraining.find(CLIP).temperature == pytest.approx(0.25)
-    assert pretraining.find(MIM).output_stride == config.mim_output_stride == 2
+    assert pretraining.find(MIM).output_stride == config.objectives.mim_output_stride == 2
     assert pretraining.find(MIM).token_stride == 16
     assert pretraining.objectives["mlm"].decoder.out_features == text_encoder.vocabulary_size
 
 
 def test_an_objective_is_found_by_its_kind(config, text_encoder):
-    config = replace(config, weights=config.weights.only("clip"))
+    config = change(config, weights=config.weights.only("clip"))
     pretraining = build_pretraining(config, text_encoder)
     assert pretraining.find(CLIP) is pretraining.objectives["clip"]
     assert pretraining.find(MIM) is None
@@ -131,12 +131,12 @@ SWIN = {"embed_dim": 12, "num_heads": (1, 2, 4, 8), "window": 4, "patch": 1}
 def test_recomputing_changes_neither_losses_nor_gradients(
     config, batch, text_encoder, encoder, settings
 ):
-    settings = settings or config.encoder_settings
-    config = replace(config, encoder=encoder, encoder_settings=settings)
+    settings = settings or config.network.encoder_settings
+    config = change(config, encoder=encoder, encoder_settings=settings)
     hidden = hide(batch, config, text_encoder, numbers())
 
     def run(**changed):
-        pretraining = build_pretraining(replace(config, **changed), text_encoder)
+        pretraining = build_pretraining(change(config, **changed), text_encoder)
         calls = []
         pretraining.find(MIM).output.register_forward_pre_hook(lambda *_: calls.append(1))
         terms = pretraining(hidden)
@@ -165,12 +165,14 @@ def test_the_run_s_setting_reaches_the_encoder_whose_own_wins(
         return build_encoder(name, **chosen)
 
     monkeypatch.setattr("mg3d.model.build_encoder", build)
-    config = replace(config, encoder=encoder, encoder_settings=settings or config.encoder_settings)
+    config = change(
+        config, encoder=encoder, encoder_settings=settings or config.network.encoder_settings
+    )
     build_pretraining(config, text_encoder)
-    config = replace(config, activation_checkpointing=True)
+    config = change(config, activation_checkpointing=True)
     build_pretraining(config, text_encoder)
-    own = {**config.encoder_settings, "checkpointing": False}
-    build_pretraining(replace(config, encoder_settings=own), text_encoder)
+    own = {**config.network.encoder_settings, "checkpointing": False}
+    build_pretraining(change(config, encoder_settings=own), text_encoder)
     assert [chosen.get("checkpointing") for chosen in asked] == [None, True, False]
 
 
@@ -179,7 +181,7 @@ def test_a_compiled_model_keeps_its_names_and_its_numbers(repository):
     # as in earnest (backend "eager"), without the minutes of optimising.
     code = """
 import torch
-from mg3d.config import find_preset, replace
+from mg3d.config import change, find_preset
 from mg3d.objectives.mim import MIM
 from mg3d.training.step import build_pretraining
 compiled, torch_compile = [], torch.compile
@@ -187,8 +189,8 @@ def quick(function, **settings):
     compiled.append(function)
     return torch_compile(function, **{**settings, "backend": "eager"})
 torch.compile = quick
-config = replace(find_preset("tiny"), dim=32, encoder_settings={"channels": (4, 8, 8, 8)})
-plain, fast = (build_pretraining(replace(config, compile=c)) for c in (False, True))
+config = change(find_preset("tiny"), dim=32, encoder_settings={"channels": (4, 8, 8, 8)})
+plain, fast = (build_pretraining(change(config, compile=c)) for c in (False, True))
 assert len(compiled) == 2, compiled
 assert list(fast.state_dict()) == list(plain.state_dict())
 volume = torch.rand(2, 1, 48, 32, 48)

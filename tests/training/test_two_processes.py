@@ -15,7 +15,7 @@ import torch
 from prepared_patients import small_config
 from safetensors.torch import load_file
 
-from mg3d.config import LossWeights, replace
+from mg3d.config import LossWeights, change
 from mg3d.objectives import OBJECTIVES
 from mg3d.training import optimiser
 from mg3d.training.loop import pretrain
@@ -29,7 +29,7 @@ STEPS = 2
 
 
 def config_of(name):
-    return replace(
+    return change(
         small_config(),
         weights=RUNS[name],
         optimiser="sgd",

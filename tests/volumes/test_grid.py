@@ -254,5 +254,5 @@ def test_an_impossible_grid_is_refused(make, reason):
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_has_a_grid(name):
     preset = PRESETS[name]
-    grid = Grid(preset.volume_shape, preset.spacing_mm, preset.crop)
-    assert to_grid(scan(random_hu((8, 8, 8))), grid).voxels.shape == preset.volume_shape
+    grid = Grid(preset.grid.volume_shape, preset.grid.spacing_mm, preset.grid.crop)
+    assert to_grid(scan(random_hu((8, 8, 8))), grid).voxels.shape == preset.grid.volume_shape

@@ -55,9 +55,9 @@ def test_a_model_comes_back_without_its_text_encoder(
     assert before.state_dict().keys() == after.state_dict().keys()
     for name, tensor in before.state_dict().items():
         assert torch.equal(after.state_dict()[name], tensor), name
-    assert json.loads((tmp_path / "config.json").read_text())["settings"]["text_encoder"] == (
-        "embedded"
-    )
+    assert json.loads((tmp_path / "config.json").read_text())["settings"]["network"][
+        "text_encoder"
+    ] == ("embedded")
     kind.from_pretrained(tmp_path)  # loads the text encoder its settings name
 
 

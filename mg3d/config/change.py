@@ -1,0 +1,78 @@
+"""Settings by their own names, without their groups: to change some, to list all.
+
+config = change(find_preset("tiny"), batch_size=4, seed=1)
+config = change(config, weights=config.weights.only("clip"))
+"""
+
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import Any
+
+from mg3d.config.settings import LossWeights, PretrainConfig, Quirks
+
+WHOLE = {LossWeights: "weights", Quirks: "quirks"}  # names that say little without their group
+
+
+def change(config: PretrainConfig, **settings: Any) -> PretrainConfig:
+    """The same run with some settings changed.
+
+    Args:
+        config: is left as it is.
+        settings: by name, without the group (`batch_size=4`), or a whole group
+            (`weights=LossWeights(clip=1.0)`).
+
+    Raises:
+        ValueError: if there is no setting of this name, or its value is refused.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    whole: dict[str, Any] = {}
+    home = group_of_settings()
+    for name, value in settings.items():
+        if name in home:
+            groups.setdefault(home[name], {})[name] = value
+        elif name in groups_of_settings():
+            whole[name] = value
+        else:
+            raise ValueError(unknown_setting(name))
+    changed = {
+        group: replace(whole.pop(group, getattr(config, group)), **values)
+        for group, values in groups.items()
+    }
+    return replace(config, **whole, **changed)
+
+
+def group_of_settings() -> dict[str, str]:
+    """Name of each setting -> name of its group; those of `weights` and `quirks` are left out."""
+    return {
+        item.name: group
+        for group, kind in groups_of_settings().items()
+        if kind not in WHOLE
+        for item in fields(kind)
+    }
+
+
+def flatten(config: PretrainConfig) -> dict[str, Any]:
+    """Every setting by its name; loss weights and quirks as `weights.clip`, `quirks.padded_to`."""
+    flat = {}
+    for group, kind in groups_of_settings().items():
+        settings = getattr(config, group)
+        prefix = f"{group}." if kind in WHOLE else ""
+        flat.update({prefix + item.name: getattr(settings, item.name) for item in fields(kind)})
+    return flat
+
+
+def unknown_setting(name: str) -> str:
+    """What to say of a name that is no setting: the nearest that are."""
+    known = [*group_of_settings(), *groups_of_settings()]
+    weights = [f"{group}.{item.name}" for kind, group in WHOLE.items() for item in fields(kind)]
+    inside = [full for full in weights if full.split(".")[1] == name]
+    nearest = inside or get_close_matches(name, [*known, *weights], n=3, cutoff=0.5)
+    if nearest:
+        return f"there is no setting '{name}'; did you mean {' or '.join(nearest)}?"
+    return f"there is no setting '{name}'; settings are {', '.join(known)}"
+
+
+def groups_of_settings() -> dict[str, type[Any]]:
+    """Name of each group -> its class."""
+    kinds = {item.name: item.default_factory for item in fields(PretrainConfig)}
+    return {name: kind for name, kind in kinds.items() if is_dataclass(kind)}  # type: ignore[misc]

@@ -1,0 +1,61 @@
+"""Settings as JSON, in groups; files of earlier versions, which have no groups, still read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from mg3d.config.change import group_of_settings, groups_of_settings
+from mg3d.config.settings import PretrainConfig
+
+RENAMED = {"clip_gradient": "max_grad_norm"}  # name in files without groups -> name
+
+
+def write_config(config: PretrainConfig, path: Path) -> None:
+    """Write every setting as JSON, readable by `read_config`."""
+    path.write_text(json.dumps(asdict(config), indent=2) + "\n")
+
+
+def read_config(path: Path) -> PretrainConfig:
+    """Read the settings a run wrote beside its results.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not JSON, or names a setting that does not exist.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error}); give the config.json of a run") from error
+    return parse_config(values, path)
+
+
+def parse_config(values: Mapping[str, Any], source: str | Path) -> PretrainConfig:
+    """Settings as JSON holds them, back as a `PretrainConfig`. What is not named is the paper's.
+
+    Args:
+        values: as `write_config` writes them, or without groups, as earlier versions wrote them.
+        source: file they were read from, for the message.
+
+    Raises:
+        ValueError: if they name a setting that does not exist, or a value is refused.
+    """
+    kinds, home = groups_of_settings(), group_of_settings()
+    found: dict[str, dict[str, Any]] = {group: {} for group in kinds}
+    unknown = []
+    for name, value in values.items():
+        if name in kinds:
+            known = {item.name for item in fields(kinds[name])}
+            unknown += [f"{name}.{key}" for key in value if key not in known]
+            found[name].update(value)
+        elif (renamed := RENAMED.get(name, name)) in home:
+            found[home[renamed]][renamed] = value
+        else:
+            unknown.append(name)
+    if unknown:
+        raise ValueError(
+            f"{source} holds settings this version does not know: {', '.join(sorted(unknown))}; "
+            "remove them, or read the file with the version that wrote it"
+        )
+    return PretrainConfig(**{group: kinds[group](**given) for group, given in found.items()})
