@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mg3d.data.labels import CT_RATE_FINDINGS
@@ -141,7 +142,12 @@ def read_voxels(path: Path) -> Float[Tensor, "H W D"]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or not made by data_prep.
     """
-    voxels = torch.from_numpy(read_array(Path(path), "volume"))
+    return to_unit(read_array(Path(path), "volume"))
+
+
+def to_unit(stored: Shaped[np.ndarray, "H W D"]) -> Float[Tensor, "H W D"]:
+    """Stored voxels (uint8, 0 to 255, or 0 to 1 in another type) as 0 to 1."""
+    voxels = torch.from_numpy(stored)
     if voxels.dtype == torch.uint8:
         return voxels.float().div_(255)
     return voxels.float()

@@ -103,6 +103,32 @@ def read_crop(
         return part[h:i, w:j, d:k]
 
 
+def array_shape(path: Path, name: str) -> tuple[int, int, int]:
+    """Shape of one array as `read_array` gives it, from the file's header alone.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged or holds no array of this name.
+    """
+    with _open_array(path, name) as (file, form):
+        h, w, d = form["shape"] if form else file.get_slice(name).get_shape()
+        return int(h), int(w), int(d)
+
+
+def marked_voxels(path: Path) -> Integer[np.ndarray, "N 3"]:
+    """Indices (h, w, d) of all voxels of a file's masks that are not 0.
+
+    Only the box around what is marked is read, where the file holds no more.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged or holds no masks.
+    """
+    with _open_array(path, "masks") as (file, form):
+        stored = file.get_tensor("masks")
+        return np.argwhere(stored) + np.array(form.get("start", (0, 0, 0)))
+
+
 def read_facts(path: Path) -> dict[str, Any]:
     """How a prepared file was made; {} if it is missing, damaged or somebody else's."""
     from safetensors import SafetensorError, safe_open

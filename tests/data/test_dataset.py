@@ -184,8 +184,15 @@ def test_a_report_without_words_is_refused_by_name(load, folder, edit):
         load(folder)
 
 
+def test_data_without_any_report_are_no_training_data_with_reports(load, folder, edit):
+    for row in range(9):
+        edit(row, findings="", impression="")
+    with pytest.raises(ValueError, match=r"has no reports; read it with mg3d\.VolumeDataset"):
+        load(folder)
+
+
 def test_another_grid_is_refused_with_both_shapes(load, folder):
-    with pytest.raises(ValueError, match=r"\(32, 32, 32\), the model expects \(48, 32, 48\)"):
+    with pytest.raises(ValueError, match=r"shape \(32, 32, 32\) instead of \(48, 32, 48\)"):
         load(folder, volume_shape=(48, 32, 48))
 
 
