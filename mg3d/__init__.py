@@ -16,6 +16,8 @@ _HOME = {  # name -> the module it lives in
     "LossWeights": "mg3d.config",
     "PretrainConfig": "mg3d.config",
     "Batch": "mg3d.data.batch",
+    "PointDataset": "mg3d.data.points",
+    "VolumeDataset": "mg3d.data.volume_dataset",
     "VolumeReportDataset": "mg3d.data.dataset",
     "MG3D": "mg3d.model",
     "build_model": "mg3d.model",

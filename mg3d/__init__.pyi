@@ -25,6 +25,8 @@ from mg3d.config import LossWeights as LossWeights
 from mg3d.config import PretrainConfig as PretrainConfig
 from mg3d.data.batch import Batch as Batch
 from mg3d.data.dataset import VolumeReportDataset as VolumeReportDataset
+from mg3d.data.points import PointDataset as PointDataset
+from mg3d.data.volume_dataset import VolumeDataset as VolumeDataset
 from mg3d.model import MG3D as MG3D
 from mg3d.model import build_model as build_model
 from mg3d.pretrained.load import load_pretrained as load_pretrained

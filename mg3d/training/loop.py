@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from mg3d.config import PretrainConfig, change, write_config
 from mg3d.data.batch import collate
 from mg3d.data.dataset import VolumeReportDataset
+from mg3d.data.form import PreparedForm
 from mg3d.objectives.mim import MIM
 from mg3d.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from mg3d.training.heldout import held_out_losses
@@ -46,14 +47,21 @@ class Run:
 def load_patients(
     config: PretrainConfig, folder: Path, tokenizer: object
 ) -> tuple[VolumeReportDataset, VolumeReportDataset]:
-    """Training and held-out patients of a prepared folder, on the run's grid."""
+    """Training and held-out patients of a prepared folder, on the run's grid.
+
+    Raises:
+        ValueError: if the data were prepared on another grid, or over another HU window.
+    """
+    grid = config.grid
+    expected = PreparedForm.of_grid(grid.volume_shape, grid.spacing_mm, grid.crop, grid.hu_window)
     train, val = (
         VolumeReportDataset(
             folder,
             split,
             tokenizer,
             max_tokens=config.network.max_tokens,
-            volume_shape=config.grid.volume_shape,
+            volume_shape=grid.volume_shape,
+            expected=expected,
         )
         for split in ("train", "val")
     )

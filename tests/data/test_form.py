@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from mg3d.config import PRESETS, change
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.form import PreparedForm
 from mg3d.data.volume_dataset import VolumeDataset
+from mg3d.training.loop import load_patients
 
 TINY = PreparedForm.of_grid((32, 32, 32), (7.5, 7.5, 7.5), (1.0, 1.0, 1.0), (-1000.0, 1000.0))
 GRID = {"shape": [32, 32, 32], "spacing_mm": [7.5, 7.5, 7.5], "crop": [1.0, 1.0, 1.0]}
@@ -52,6 +54,20 @@ def test_row_21_every_reader_refuses_data_of_another_form(
             volume_shape=(32, 32, 32),
             expected=TINY,
         )
+
+
+def test_row_21_tiny_is_not_trained_on_data_of_another_window_and_spacing(
+    write_patients, text_encoder, tmp_path
+):
+    folder = write_patients(tmp_path / "data", ["train", "val"])
+    config = change(PRESETS["tiny"], volume_shape=(32, 32, 32))
+    (folder / "dataset.json").write_text(json.dumps(facts()))
+    train, val = load_patients(config, folder, text_encoder.tokenizer)
+    assert (len(train), len(val)) == (1, 1)
+    stated = facts(GRID | {"spacing_mm": [2.0, 2.0, 2.0]}, (-1350.0, 150.0))
+    (folder / "dataset.json").write_text(json.dumps(stated))
+    with pytest.raises(ValueError, match=r"\(2, 2, 2\) instead of \(7\.5, 7\.5, 7\.5\); HU window"):
+        load_patients(config, folder, text_encoder.tokenizer)
 
 
 def check(form, stated, shape=(32, 32, 32)):

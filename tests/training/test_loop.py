@@ -154,7 +154,7 @@ def test_a_missing_split_is_named(train, config, tmp_path, write_patients):
 
 def test_another_grid_than_the_models_is_named(train, config):
     config = change(config, volume_shape=(64, 32, 32))
-    with pytest.raises(ValueError, match=r"\(32, 32, 32\), the model expects \(64, 32, 32\)"):
+    with pytest.raises(ValueError, match=r"\(32, 32, 32\) instead of \(64, 32, 32\)"):
         train(config)
 
 
