@@ -2,10 +2,11 @@
 
     python -m mg3d.experiments.ablation --data DIR --steps 200 --seeds 0 1 > runs.csv
 
-trains each configuration and prints one row for each run and score. `--reports "other patients'"` is
-the control: the same training, every report another patient's. Besides the objectives, the settings
-in which the small presets depart from the released method are put back one at a time. The table that
-the notebook `03_pretrain` draws is made from the rows by `python -m mg3d.experiments.results`.
+trains each configuration and prints one row for each run and score. `--reports "other patients'"`
+is the control: the same training, every report another patient's. Besides the objectives, the
+settings in which the small presets depart from the released method are put back one at a time. The
+table that the notebook `03_pretrain` draws is made from the rows by
+`python -m mg3d.experiments.results`.
 """
 
 import argparse

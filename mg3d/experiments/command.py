@@ -1,7 +1,7 @@
 """What the commands of all experiments share: where runs are kept, seeds, parts of a job array.
 
-Each `python -m mg3d.experiments.NAME` prints one tidy CSV, a row for each run and score; what happens
-meanwhile goes to stderr.
+Each `python -m mg3d.experiments.NAME` prints one tidy CSV, a row for each run and score; what
+happens meanwhile goes to stderr.
 """
 
 import argparse

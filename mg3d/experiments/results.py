@@ -78,11 +78,9 @@ def mean_over_seeds(runs: Any) -> Any:
     """
     import pandas as pd
 
-    wide = runs.pivot(
-        index=["configuration", "group", "seed", "steps", "run"],
-        columns="score",
-        values=["value", "low", "high"],
-    )
+    row = ["configuration", "group", "seed", "steps", "run"]
+    wide = runs.pivot(index=row, columns="score", values=["value", "low", "high"])
+    wide = wide.loc[pd.MultiIndex.from_frame(runs[row].drop_duplicates())]  # in the runs' order
     rows = []
     sizes = [wide["value"][size] for size in SIZES]
     keys = [wide.index.get_level_values(k) for k in ("configuration", "group", "steps")]
@@ -90,8 +88,16 @@ def mean_over_seeds(runs: Any) -> Any:
         rows.append(_row(part, "", configuration=name, group=group, steps=steps, counts=counts))
     for counts, part in wide.groupby(sizes, sort=False):
         first = part.groupby(level="seed").head(1)  # the same untrained encoder in every run
-        named = {"configuration": "untrained", "group": "together", "steps": 0}
-        rows.append(_row(first, "_untrained", **named, counts=counts))
+        rows.append(
+            _row(
+                first,
+                "_untrained",
+                configuration="untrained",
+                group="together",
+                steps=0,
+                counts=counts,
+            )
+        )
     return pd.DataFrame(rows)
 
 

@@ -68,9 +68,7 @@ def score_pretraining(point: Point, folder: Path) -> Scores:
         if point.settings["reports"] != "own":
             seen = Path(other)
             shuffle_reports(point.data, seen, config.run.seed)
-        run = pretrain(
-            config, seen, folder, resume=True, progress=False, log=lambda _: None
-        )
+        run = pretrain(config, seen, folder, resume=True, progress=False, log=lambda _: None)
     text = run.pretraining.model.text_encoder
     train, val = load_patients(run.config, point.data, text.tokenizer)  # with their own reports
     seed = config.run.seed

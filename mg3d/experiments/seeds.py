@@ -3,8 +3,8 @@
     python -m mg3d.experiments.seeds --data DIR_0 DIR_1 DIR_2 --seeds 0 1 2 > runs.csv
 
 prints one row for each run and score; with `--markdown`, the tables of the README. A seed decides
-masks and first weights; with one prepared folder for each seed, as above, patients differ as well. The
-interval is the mean of the runs' 95 % intervals over held-out patients.
+masks and first weights; with one prepared folder for each seed, as above, patients differ as well.
+The interval is the mean of the runs' 95 % intervals over held-out patients.
 """
 
 import argparse
