@@ -63,6 +63,7 @@ class Volume:
             values are HU is decided by `rescale.decide_rescale`.
         intercept: see `slope`.
         warnings: what is odd about the file but was accepted.
+        modality: "CT", "MR", "PT" and so on, where the file says it (DICOM, MetaImage); else "".
     """
 
     voxels: Shaped[np.ndarray, "H W D"]
@@ -72,6 +73,7 @@ class Volume:
     slope: float = 1.0
     intercept: float = 0.0
     warnings: tuple[str, ...] = ()
+    modality: str = ""
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -150,7 +152,14 @@ def _as_volume(image: StoredImage, path: Path) -> Volume:
     columns, rows, slices = image.voxels.shape
     stored = StoredGrid((columns, rows, slices), image.affine)
     return Volume(
-        voxels, affine, stored, path, image.slope, image.intercept, warnings=image.warnings
+        voxels,
+        affine,
+        stored,
+        path,
+        image.slope,
+        image.intercept,
+        warnings=image.warnings,
+        modality=image.modality,
     )
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from mg3d.volumes.readers.dicom_slice import SliceHeader, read_pixels
+from mg3d.volumes.readers.dicom_pixels import read_pixels
+from mg3d.volumes.readers.dicom_slice import SliceHeader
 from mg3d.volumes.readers.payload import VolumeError
 
 SAME_MM = 0.01  # two slices closer than this are at one place
@@ -44,14 +45,15 @@ def check_alike(folder: Path, slices: list[SliceHeader]) -> None:
     lengths = np.linalg.norm([row, column], axis=1)
     if np.abs(lengths - 1).max() > TURNED or abs(row @ column) > TURNED:
         raise VolumeError(
-            f"{first.path}: ImageOrientationPatient {first.orientation} is no pair of "
-            "perpendicular directions; fetch the series again"
+            f"{first.path}: ImageOrientationPatient is no pair of perpendicular directions; "
+            "fetch the series again"
         )
     unlike = {
         "pixels": lambda one: one.pixels != first.pixels,
         "orientation": lambda one: not np.allclose(one.orientation, first.orientation, 0, TURNED),
         "spacing": lambda one: not np.allclose(one.spacing, first.spacing, 1e-4, 0),
         "rescale": lambda one: (one.rescale is None) != (first.rescale is None),
+        "modality": lambda one: one.modality != first.modality,
     }
     for field, differs in unlike.items():
         odd = [one for one in slices if differs(one)]
@@ -91,7 +93,7 @@ def without_duplicates(slices: list[SliceHeader], warnings: list[str]) -> list[S
             kept.append(one)
             continue
         same = one.rescale == kept[-1].rescale and np.array_equal(
-            read_pixels(one), read_pixels(kept[-1])
+            read_pixels(one).values, read_pixels(kept[-1]).values
         )
         if not same:
             raise VolumeError(

@@ -1,38 +1,68 @@
-"""One DICOM file of a series: what its header says of the slice, and its pixels.
+"""What the header of one DICOM file says of its slice, each value checked before it is believed.
 
-Source: DICOM PS3.3, Image Plane Module (C.7.6.2) and CT Image Module (C.8.2.1).
+Messages hold names of the standard and numbers that were read as numbers, never text of a header.
+
+Source: DICOM PS3.3, Image Plane (C.7.6.2), Image Pixel (C.7.6.3) and CT Image Module (C.8.2.1).
 """
 
-import logging
-import struct
-import warnings as python_warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
+from mg3d.volumes.readers.dicom_file import damaged, open_dicom, reading
 from mg3d.volumes.readers.payload import VolumeError
-from mg3d.volumes.readers.stored import check_scaling
+from mg3d.volumes.readers.stored import MODALITIES, check_scaling
 
-TAGS = [
-    *("SOPClassUID", "ImageType", "Modality", "SeriesInstanceUID", "SeriesDescription"),
-    *("SeriesNumber", "GantryDetectorTilt", "ImagePositionPatient", "ImageOrientationPatient"),
+IDENTITY = (  # one value in one series
+    *("StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "PatientPosition"),
+)
+MARKS = (  # what may differ from one pass to the next
+    *("AcquisitionNumber", "EchoNumbers", "TemporalPositionIdentifier", "StackID", "ImageType"),
+    *("KVP", "ConvolutionKernel", "EchoTime", "InversionTime", "DiffusionBValue", "FlipAngle"),
+    *("SeriesTime", "ScanOptions", "ContrastBolusAgent", "NominalPercentageOfCardiacPhase"),
+)
+CLOCKS = (  # what runs on while slices are taken
+    *("AcquisitionTime", "ContentTime", "AcquisitionDateTime", "TriggerTime", "InstanceNumber"),
+)
+TAGS = (
+    *("SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesDescription", "GantryDetectorTilt"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
-    *("PixelSpacing", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
-    *("PixelPaddingValue", "RescaleIntercept", "RescaleSlope", "ModalityLUTSequence"),
-]
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence"),
+    *(*IDENTITY, *MARKS, *CLOCKS),
+)
 IMAGE_CLASSES = {  # of storage, where a file without rows and columns is a damaged one
     "1.2.840.10008.5.1.4.1.1.2": "CT",
     "1.2.840.10008.5.1.4.1.1.4": "MR",
-    "1.2.840.10008.5.1.4.1.1.128": "PET",
+    "1.2.840.10008.5.1.4.1.1.128": "PT",
     "1.2.840.10008.5.1.4.1.1.7": "secondary capture",
 }
+HU_TYPES = ("", "HU", "HU_MOD", "US")  # of RescaleType; US: unspecified
 MOST_EDGE = 8192  # pixels
+
+
+@dataclass(frozen=True)
+class PixelForm:
+    """How a pixel is stored; the same for all slices of a volume."""
+
+    rows: int
+    columns: int
+    bits: int  # of a word
+    bits_stored: int  # the lowest ones hold the number
+    signed: bool
+    inverted: bool  # MONOCHROME1: shown bright for low; the numbers mean the same
+
+    def __str__(self) -> str:
+        sign = "signed" if self.signed else "unsigned"
+        inverted = ", MONOCHROME1" if self.inverted else ""
+        return (
+            f"{self.rows} x {self.columns} of {self.bits_stored} in {self.bits} bits, {sign}"
+            f"{inverted}"
+        )
 
 
 @dataclass(frozen=True)
@@ -41,18 +71,22 @@ class SliceHeader:
 
     path: Path
     series: str
-    description: str
+    described: bool  # there is a SeriesDescription, which is free text and never shown
     localizer: bool
-    rows: int
-    columns: int
-    pixels: tuple[object, ...]  # how a pixel is stored; the same for all slices of a volume
-    bytes_at_least: int  # of the file; 0 where the pixels are compressed
+    modality: str  # "CT", "MR", ...; "" if unknown
+    pixels: PixelForm
+    bytes_at_least: int  # of the file; 0 where the pixels are packed
+    compressed: bool
+    guessed: bool  # the file states no transfer syntax
     tilt: float | None  # degrees, as stated
     position: tuple[float, ...]  # LPS mm of the first pixel; empty if unknown
     orientation: tuple[float, ...]  # directions of a row and of a column
     spacing: tuple[float, ...]  # mm between rows, between columns
     rescale: tuple[float, float] | None
-    padding: int | None
+    padding: tuple[int, int] | None  # first and last word that means "no pixel"
+    identity: dict[str, str]  # of `IDENTITY`, as stated
+    marks: dict[str, str]  # of `MARKS`
+    clocks: dict[str, float]  # of `CLOCKS`: seconds, ms for TriggerTime; NaN if unknown
 
 
 def read_slice_header(path: Path) -> SliceHeader | None:
@@ -61,100 +95,114 @@ def read_slice_header(path: Path) -> SliceHeader | None:
     Raises:
         VolumeError: if it is damaged, or of a kind that is not read.
     """
-    from pydicom import dcmread
-
     try:
-        with _quietly("ignore"):  # each value that matters is checked below
-            data = dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+        with reading():
+            data, guessed = open_dicom(path, TAGS)
             if data.get("Rows") is None or data.get("Columns") is None:
                 if str(data.get("SOPClassUID")) not in IMAGE_CLASSES:
                     return None
                 raise VolumeError(f"{path}: truncated header, it has no Rows; fetch it again")
-            return _facts(path, data)
+            return _facts(path, data, guessed)
     except VolumeError:
         raise
     except damaged() as error:
         raise VolumeError(
-            f"{path}: damaged DICOM header ({type(error).__name__}: {error}); fetch it again"
+            f"{path}: damaged DICOM header ({type(error).__name__}); fetch it again"
         ) from error
 
 
-def read_pixels(one: SliceHeader) -> Shaped[np.ndarray, "rows columns"]:
-    """The stored numbers of one slice.
-
-    Raises:
-        VolumeError: if they are cut off, damaged, or packed in a way that nothing here unpacks.
-    """
-    from pydicom import dcmread
-
-    try:
-        with _quietly("error"):  # pixels that are too few or too many
-            data = dcmread(one.path)
-            pixels = data.pixel_array
-    except damaged() as error:
-        raise VolumeError(
-            f"{one.path}: the pixels cannot be read ({error}); fetch the file again "
-            "(compressed slices need the package python-gdcm)"
-        ) from error
-    if pixels.shape != (one.rows, one.columns):
-        raise VolumeError(
-            f"{one.path}: {pixels.shape} pixels, expected {one.rows} x {one.columns}; "
-            "fetch it again"
-        )
-    return pixels
-
-
-def _facts(path: Path, data: Any) -> SliceHeader:
+def _facts(path: Path, data: Any, guessed: bool) -> SliceHeader:
     frames = int(data.get("NumberOfFrames") or 1)
     if frames != 1:
         raise VolumeError(
             f"{path}: a multi-frame file with {frames} frames, expected one slice a file; "
             "convert it to NIfTI (for instance with dcm2niix)"
         )
-    rows, columns = int(data.Rows), int(data.Columns)
-    if not (0 < rows <= MOST_EDGE and 0 < columns <= MOST_EDGE):
-        raise VolumeError(f"{path}: {rows} x {columns} pixels, expected a slice; fetch it again")
-    if int(data.get("SamplesPerPixel") or 1) != 1:
-        raise VolumeError(f"{path}: a colour image, expected one HU value per pixel")
     if "ModalityLUTSequence" in data:
         raise VolumeError(f"{path}: HU by a look-up table, which is not read; convert it to NIfTI")
-    slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
-    stated = [value for value in (slope, intercept) if value is not None]
-    rescale = None
-    if stated:
-        rescale = (float(slope), float(intercept)) if len(stated) == 2 else (np.nan, np.nan)
-        if not np.isfinite(rescale).all() or rescale[0] == 0:
-            raise VolumeError(
-                f"{path}: RescaleSlope {slope} and RescaleIntercept {intercept}, expected two "
-                "numbers, the slope not 0; correct the header"
-            )
-        check_scaling(path, *rescale)
-    compressed = bool(data.file_meta.TransferSyntaxUID.is_compressed)
-    bits = int(data.BitsAllocated)
-    if bits not in (8, 16, 32):
-        raise VolumeError(f"{path}: {bits} bits per pixel, expected 8, 16 or 32")
-    tilt, padding = data.get("GantryDetectorTilt"), data.get("PixelPaddingValue")
+    form = _form(path, data)
+    syntax, tilt = data.file_meta.TransferSyntaxUID, data.get("GantryDetectorTilt")
+    packed = bool(syntax.is_compressed) or syntax.is_deflated or guessed
     return SliceHeader(
         path=path,
         series=str(data.get("SeriesInstanceUID") or ""),
-        description=str(data.get("SeriesDescription") or "no description"),
-        localizer="LOCALIZER" in [str(word).upper() for word in data.get("ImageType") or []],
-        rows=rows,
-        columns=columns,
-        pixels=(
-            *(rows, columns, bits, int(data.get("BitsStored") or bits)),
-            int(data.get("HighBit") or 0),
-            int(data.PixelRepresentation),
-            str(data.get("PhotometricInterpretation")),
-        ),
-        bytes_at_least=0 if compressed else rows * columns * bits // 8,
+        described=bool(data.get("SeriesDescription")),
+        localizer="LOCALIZER" in _words(data, "ImageType").upper().split("\\"),
+        modality=_modality(data),
+        pixels=form,
+        bytes_at_least=0 if packed else form.rows * form.columns * form.bits // 8,
+        compressed=bool(syntax.is_compressed),
+        guessed=guessed,
         tilt=None if tilt is None else float(tilt),
         position=_numbers(path, data, "ImagePositionPatient", 3),
         orientation=_numbers(path, data, "ImageOrientationPatient", 6),
         spacing=_numbers(path, data, "PixelSpacing", 2),
-        rescale=rescale,
-        padding=None if padding is None else int(padding),
+        rescale=_rescale(path, data),
+        padding=_padding(data),
+        identity={name: _words(data, name) for name in IDENTITY},
+        marks={name: _words(data, name) for name in MARKS},
+        clocks={name: _clock(data, name) for name in CLOCKS},
     )
+
+
+def _form(path: Path, data: Any) -> PixelForm:
+    rows, columns = int(data.Rows), int(data.Columns)
+    if not (0 < rows <= MOST_EDGE and 0 < columns <= MOST_EDGE):
+        raise VolumeError(f"{path}: {rows} x {columns} pixels, expected a slice; fetch it again")
+    shown = str(data.get("PhotometricInterpretation") or "MONOCHROME2").upper()
+    if int(data.get("SamplesPerPixel") or 1) != 1 or not shown.startswith("MONOCHROME"):
+        raise VolumeError(f"{path}: a colour image, expected one HU value per pixel")
+    bits = int(data.BitsAllocated)
+    if bits not in (8, 16, 32):
+        raise VolumeError(f"{path}: {bits} bits per pixel, expected 8, 16 or 32")
+    stored = int(data.get("BitsStored") or bits)
+    high = data.get("HighBit")
+    high = stored - 1 if high is None else int(high)
+    if not 0 < stored <= bits or high != stored - 1:
+        raise VolumeError(
+            f"{path}: {stored} bits stored up to bit {high} of {bits}, expected them in the lowest "
+            f"ones (HighBit {stored - 1}): left-aligned pixels are not read; convert the series"
+        )
+    sign = int(data.PixelRepresentation)
+    if sign not in (0, 1):
+        raise VolumeError(f"{path}: PixelRepresentation is {sign}, expected 0 or 1")
+    return PixelForm(rows, columns, bits, stored, bool(sign), shown == "MONOCHROME1")
+
+
+def _modality(data: Any) -> str:
+    """What made the image, by the header and by the class of storage; "" if neither says."""
+    told = str(data.get("Modality") or "").strip().upper()
+    stored_as = IMAGE_CLASSES.get(str(data.get("SOPClassUID")), "")
+    if told and told not in MODALITIES:
+        return "another"
+    if stored_as in ("MR", "PT") or not told:
+        told = stored_as if stored_as in MODALITIES else ""
+    if told == "CT" and _words(data, "RescaleType").upper() not in HU_TYPES:
+        return "CT with a RescaleType other than HU"
+    return told
+
+
+def _rescale(path: Path, data: Any) -> tuple[float, float] | None:
+    slope, intercept = (
+        None if data.get(name) is None else float(data.get(name))
+        for name in ("RescaleSlope", "RescaleIntercept")
+    )
+    if slope is None and intercept is None:
+        return None
+    if slope is None or intercept is None or not np.isfinite([slope, intercept]).all() or not slope:
+        raise VolumeError(
+            f"{path}: RescaleSlope {slope} and RescaleIntercept {intercept}, expected two numbers, "
+            "the slope not 0; correct the header"
+        )
+    check_scaling(path, slope, intercept)
+    return slope, intercept
+
+
+def _padding(data: Any) -> tuple[int, int] | None:
+    value, limit = data.get("PixelPaddingValue"), data.get("PixelPaddingRangeLimit")
+    if value is None:
+        return None
+    return int(value), int(value if limit is None else limit)
 
 
 def _numbers(path: Path, data: Any, name: str, count: int) -> tuple[float, ...]:
@@ -164,30 +212,29 @@ def _numbers(path: Path, data: Any, name: str, count: int) -> tuple[float, ...]:
         return ()
     numbers = tuple(float(part) for part in value)
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise VolumeError(f"{path}: {name} is {value}, expected {count} numbers; fetch it again")
+        raise VolumeError(f"{path}: {name} does not hold {count} numbers; fetch it again")
     return numbers
 
 
-def damaged() -> tuple[type[Exception], ...]:
-    """What pydicom and the decoders behind it raise on damaged bytes."""
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    return (
-        *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError),
-        *(OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error),
-        *(BytesLengthException, InvalidDicomError, UserWarning),
-    )
+def _words(data: Any, name: str) -> str:
+    """A field as text, to be compared and never shown."""
+    value = data.get(name)
+    if value is None:
+        return ""
+    parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
+    return "\\".join(str(part).strip() for part in parts)
 
 
-@contextmanager
-def _quietly(action: Literal["ignore", "error"]) -> Iterator[None]:
-    """Nothing of a file (a name may be in it) reaches the log; what is wrong is raised."""
-    log = logging.getLogger("pydicom")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
+def _clock(data: Any, name: str) -> float:
+    """Seconds of a time HHMMSS.F (a date before it counts as days), or a plain number."""
+    text = _words(data, name)
     try:
-        with python_warnings.catch_warnings():
-            python_warnings.simplefilter(action)
-            yield
-    finally:
-        log.setLevel(before)
+        if not name.endswith("Time") or name == "TriggerTime":
+            return float(text)
+        date, time = (text[:8], text[8:]) if name == "AcquisitionDateTime" else ("", text)
+        time = time.replace(":", "")
+        days = int(date or 0) % 100
+        clock = int(time[:2]) * 3600 + int(time[2:4] or 0) * 60 + float(time[4:].split("+")[0] or 0)
+        return days * 86400 + clock
+    except ValueError:
+        return np.nan

@@ -1,7 +1,7 @@
 """What a NIfTI header says about the voxels behind it, each field checked before it is believed.
 
-Source: NIfTI-1 and NIfTI-2 definitions (nifti1.h, nifti2.h). Where a header states two geometries,
-the sform is taken before the qform, as nibabel does.
+Source: NIfTI-1 and NIfTI-2 definitions (nifti1.h, nifti2.h). The geometry is read in
+`nifti_geometry`.
 """
 
 from dataclasses import dataclass
@@ -11,22 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
+from mg3d.volumes.readers.nifti_geometry import read_affine
 from mg3d.volumes.readers.payload import Payload, VolumeError, open_payload
-from mg3d.volumes.readers.stored import (
-    StoredImage,
-    check_geometry,
-    check_scaling,
-    check_voxels,
-    in_words,
-)
+from mg3d.volumes.readers.stored import StoredImage, check_scaling, check_voxels
 
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4",
           1024: "i8", 1280: "u8"}  # fmt: skip
 OTHER_TYPES = {32: "complex", 128: "colour (RGB)", 1536: "128-bit float", 1792: "complex",
                2048: "complex", 2304: "colour (RGBA)", 1: "1-bit"}  # fmt: skip
-UNITS_TO_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, micrometre
-FORM_CODES = range(6)  # what a sform or qform may be aligned to; 0: there is none
-DISAGREE_MM = 1.0  # sform and qform place a corner of the volume this far apart
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,8 @@ def read_header(payload: Payload) -> NiftiHeader:
             break
     else:
         raise VolumeError(
-            f"{path}: not a NIfTI file (it starts with {start!r}); give a .nii or .nii.gz volume"
+            f"{path}: not a NIfTI file (its first bytes are not those of a header); give a .nii or "
+            ".nii.gz volume"
         )
     size = version.sizeof_hdr
     block = start + payload.read(size - 4)
@@ -104,7 +97,7 @@ def read_header(payload: Payload) -> NiftiHeader:
     magic = bytes(raw["magic"].tobytes()[:3])
     if magic not in (b"n+1", b"n+2"):
         raise VolumeError(
-            f"{path}: expected a NIfTI file in one piece, but its magic is {magic!r} (an ANALYZE "
+            f"{path}: expected a NIfTI file in one piece, but its magic is another (an ANALYZE "
             "file or a .hdr/.img pair?); convert it to .nii.gz"
         )
     warnings: list[str] = []
@@ -122,7 +115,7 @@ def read_header(payload: Payload) -> NiftiHeader:
         )
     slope, intercept = _scaling(raw, warnings)
     check_scaling(path, slope, intercept)
-    affine = _affine(path, raw, shape, warnings)
+    affine = read_affine(path, raw, shape, warnings)
     return NiftiHeader(
         shape, dtype, max(int(offset), size + 4), slope, intercept, affine, tuple(warnings)
     )
@@ -171,81 +164,3 @@ def _scaling(raw: Any, warnings: list[str]) -> tuple[float, float]:
         warnings.append(f"scl_slope {slope} and scl_inter {intercept} taken as 'not scaled'")
         return 1.0, 0.0
     return slope, intercept
-
-
-def _affine(
-    path: Path, raw: Any, shape: tuple[int, int, int], warnings: list[str]
-) -> Float64[np.ndarray, "4 4"]:
-    """Stored index to RAS+ mm: the sform, else the qform, else the spacing alone."""
-    for name in ("qform_code", "sform_code"):
-        if int(raw[name]) not in FORM_CODES:
-            raise VolumeError(
-                f"{path}: {name} is {int(raw[name])}, expected 0 to {max(FORM_CODES)}; "
-                "the header is damaged"
-            )
-    sform = np.vstack([raw["srow_x"], raw["srow_y"], raw["srow_z"], (0, 0, 0, 1)]).astype(float)
-    if raw["sform_code"] > 0:
-        affine = sform
-        if np.array_equal(affine[:3, :3], np.eye(3)) and not affine[:3, 3].any():
-            warnings.append("no geometry in the header: its affine is the identity")
-        if raw["qform_code"] > 0:
-            _compare(affine, raw, shape, warnings)
-    else:
-        _check_spacing(path, raw)
-        if raw["qform_code"] > 0:
-            affine = _qform(path, raw)
-        else:
-            affine = np.diag([*np.abs(raw["pixdim"][1:4].astype(float)), 1.0])
-            warnings.append("no geometry in the header: axes taken as right, anterior, superior")
-    unit = int(raw["xyzt_units"]) & 7
-    factor = UNITS_TO_MM.get(unit, 1.0)
-    affine[:3] *= factor
-    if factor != 1:
-        spacing = in_words(np.linalg.norm(affine[:3, :3], axis=0))
-        warnings.append(f"lengths in unit {unit} converted to mm: spacing {spacing} mm")
-    warnings += check_geometry(path, affine)
-    return affine
-
-
-def _check_spacing(path: Path, raw: Any) -> None:
-    for axis, value in zip("xyz", raw["pixdim"][1:4], strict=True):
-        if not np.isfinite(value):
-            raise VolumeError(f"{path}: spacing is {value} on axis {axis}; correct the header")
-        if value == 0:
-            raise VolumeError(f"{path}: spacing 0 on axis {axis}; correct the header")
-
-
-def _qform(path: Path, raw: Any) -> np.ndarray:
-    b, c, d = (float(raw[name]) for name in ("quatern_b", "quatern_c", "quatern_d"))
-    length = b * b + c * c + d * d
-    if not length <= 1 + 1e-5:  # also NaN
-        raise VolumeError(
-            f"{path}: the qform is no rotation ({b}, {c}, {d}); the header is damaged"
-        )
-    a = np.sqrt(max(0.0, 1 - length))
-    turn = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )
-    step = np.abs(raw["pixdim"][1:4].astype(float))
-    step[2] *= -1 if raw["pixdim"][0] < 0 else 1
-    affine = np.eye(4)
-    affine[:3, :3] = turn * step
-    affine[:3, 3] = [float(raw[f"qoffset_{axis}"]) for axis in "xyz"]
-    return affine
-
-
-def _compare(sform: np.ndarray, raw: Any, shape: tuple[int, int, int], warnings: list[str]) -> None:
-    try:
-        other = _qform(Path(), raw)
-    except VolumeError:
-        warnings.append("the qform is damaged; the sform was taken")
-        return
-    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
-    corners[:, :3] *= np.array(shape) - 1
-    apart = np.abs(corners @ (sform - other).T).max()
-    if not apart <= max(DISAGREE_MM, 0.5 * np.linalg.norm(sform[:3, :3], axis=0).max()):
-        warnings.append(f"sform and qform disagree by up to {apart:.3g} mm; the sform was taken")

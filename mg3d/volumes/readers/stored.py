@@ -3,7 +3,7 @@
 The checks that no file format changes are here: a geometry must be possible, and a voxel a number.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,17 @@ from jaxtyping import Float64, Shaped
 from mg3d.volumes.readers.payload import VolumeError
 
 PLAUSIBLE_MM = (0.01, 100.0)  # of a spacing
+LONGEST_MM = 3000.0  # of a volume along an axis; more than a patient and a table
+SAME_SPACING = 0.01  # two statements about one spacing may differ by this share
 SHEARED = 0.01  # cosine between two axes
 OBLIQUE_DEGREES = 5.0
 MOST = 1e20  # of a voxel; more is no measurement, and 32 bits soon overflow
 SCALES = (1e-12, 1e12)  # of a slope; an intercept has the same upper end
 FEW_SLICES = 20  # fewer along an axis are accepted with a warning
+MODALITIES = (  # of DICOM, which may be named in a message
+    *("CT", "MR", "PT", "NM", "US", "CR", "DX", "RF", "XA", "MG", "OT", "SC", "SEG", "RTDOSE"),
+    *("RTSTRUCT", "SR", "PR", "KO", "REG", "OPT", "ES", "SM", "BI"),
+)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM and MetaImage point left and to the back
 
 
@@ -30,6 +36,7 @@ class StoredImage:
         slope: value = slope x voxel + intercept; 1 and 0 where the file says nothing.
         intercept: see `slope`.
         warnings: what is odd but was accepted, and how it was understood.
+        modality: "CT", "MR", "PT" and so on; "" where the file does not say.
     """
 
     voxels: Shaped[np.ndarray, "a b c"]
@@ -37,10 +44,18 @@ class StoredImage:
     slope: float = 1.0
     intercept: float = 0.0
     warnings: tuple[str, ...] = ()
+    modality: str = ""
 
 
-def check_geometry(path: Path, affine: Float64[np.ndarray, "4 4"]) -> tuple[str, ...]:
+def check_geometry(
+    path: Path, affine: Float64[np.ndarray, "4 4"], shape: tuple[int, int, int]
+) -> tuple[str, ...]:
     """Refuse an affine that places no voxels in space; say what is odd about another.
+
+    Args:
+        path: named in errors.
+        affine: stored index to RAS+ mm.
+        shape: voxels along the stored axes.
 
     Raises:
         VolumeError: if it is not finite, singular, or no scanner has such a spacing.
@@ -57,18 +72,29 @@ def check_geometry(path: Path, affine: Float64[np.ndarray, "4 4"]) -> tuple[str,
             f"{path}: spacing {in_words(spacing)} mm, expected {PLAUSIBLE_MM[0]} to "
             f"{PLAUSIBLE_MM[1]} mm; are the header's units right?"
         )
+    odd: tuple[str, ...] = ()
+    longest = max(spacing * shape)
+    if longest > LONGEST_MM:
+        odd = (f"the volume is {longest / 1000:.3g} m long; are the header's units right?",)
     directions = affine[:3, :3] / spacing
     cosine = np.abs(directions.T @ directions - np.eye(3)).max()
     if cosine > SHEARED:
         degrees = np.degrees(np.arcsin(min(1.0, cosine)))
         return (
+            *odd,
             f"sheared: axes {degrees:.1f} degrees off a right angle (gantry tilt?); taken as if "
             "they were perpendicular",
         )
     off = np.degrees(np.arccos(np.clip(np.abs(directions).max(axis=0).min(), 0, 1)))
     if off > OBLIQUE_DEGREES:
-        return (f"oblique: axes up to {off:.0f} degrees off the body's; not turned",)
-    return ()
+        return (*odd, f"oblique: axes up to {off:.0f} degrees off the body's; not turned")
+    return odd
+
+
+def same_spacing(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two statements about three spacings agree, up to `SAME_SPACING` of each."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return bool((np.abs(np.asarray(first) / second - 1) <= SAME_SPACING).all())
 
 
 def check_scaling(path: Path, slope: float, intercept: float) -> None:
@@ -98,7 +124,7 @@ def check_voxels(path: Path, image: StoredImage) -> StoredImage:
         warnings += _replace_nonfinite(path, image)
     if min(shape) < FEW_SLICES:
         warnings += (f"only {min(shape)} slices along one axis",)
-    return StoredImage(image.voxels, image.affine, image.slope, image.intercept, warnings)
+    return replace(image, warnings=warnings)
 
 
 def _replace_nonfinite(path: Path, image: StoredImage) -> tuple[str, ...]:

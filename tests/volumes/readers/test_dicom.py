@@ -156,7 +156,9 @@ def test_positions_rounded_to_a_tenth_are_even(tmp_path):
 def test_of_several_series_one_is_chosen_by_name(tmp_path):
     folder = write_series(tmp_path / "scan", series())
     write_series(folder, series(hu_of_series(seed=1), series="9.9"), name="B{}")
-    with pytest.raises(VolumeError, match=r"2 series in one folder.*1\.2\.3\.4 \(chest, 24 sli"):
+    with pytest.raises(
+        VolumeError, match=r"2 series in one folder.*1\.2\.3\.4 \(24 slices\) from IM"
+    ):
         read_volume(folder)
     volume = read_volume(folder, series="9.9")
     np.testing.assert_array_equal(back(volume), hu_of_series(seed=1))
