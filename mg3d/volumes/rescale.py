@@ -3,7 +3,8 @@
 CT-RATE's first release holds stored pixel values, and only its metadata table says how they become
 HU; its corrected release holds HU, and the same table must not be applied again. So the release
 says which rescale is tried first, and the voxels decide: HU have air near -1000 and soft tissue
-near 0. What lacks either is refused, with the likeliest reason.
+near 0 (`ct_values`). What lacks either is refused, with the likeliest reason, and so is what the
+file itself says is no CT.
 
 Source: CT-RATE's data correction note; NIfTI-1 (`scl_slope`); HU of air -1000 and water 0 by
 definition.
@@ -14,15 +15,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mg3d.volumes.ct_values import BRIGHTEST_OF_ALL, missing_landmarks, unlike_ct
 from mg3d.volumes.volume import Volume, VolumeError
 
 RELEASES = ("first", "corrected", "unknown")
-LANDMARKS = {  # HU range, and the least share of voxels in it
-    "air or lung": (-1100.0, -600.0, 0.005),
-    "fat or soft tissue": (-200.0, 300.0, 0.02),
-}
-PADDING_BELOW = -1100.0  # outside the scanned circle: -2048, -3024, -8192 and others
-MOST_BELOW = 0.1  # share of voxels below that have no value in common, as padding has
 MOST_LOOKED_AT = 1_000_000  # voxels, evenly spread
 
 
@@ -60,11 +56,16 @@ def decide_rescale(
         metadata: RescaleSlope and RescaleIntercept of a metadata table, None where it has none.
 
     Raises:
-        VolumeError: if no rescale on offer gives HU.
+        VolumeError: if no rescale on offer gives HU, or the file says that it is no CT.
         ValueError: if the release is none of these.
     """
     if release not in RELEASES:
         raise ValueError(f"release is one of {', '.join(RELEASES)}; got '{release}'")
+    if volume.modality not in ("", "CT"):
+        raise VolumeError(
+            f"{volume.source}: expected HU of a CT, but its header says that it is no CT "
+            f"(modality: {volume.modality}); give the CT, or prepare it as what it is"
+        )
     sample = _sample(volume)
     low, high = float(sample.min()), float(sample.max())
     if low == high:
@@ -77,10 +78,23 @@ def decide_rescale(
     offers = [header]
     if metadata is not None and _usable(metadata):
         offers.insert(0 if release == "first" else 1, (*metadata, "metadata"))
-    plausible = [offer for offer in offers if not _missing(sample * offer[0] + offer[1])]
+    plausible = [offer for offer in offers if not missing_landmarks(sample * offer[0] + offer[1])]
     if not plausible:
         raise VolumeError(_why_not(volume, sample, offers, release, metadata))
     slope, intercept, rule = plausible[0]
+    hu = sample * slope + intercept
+    odd = unlike_ct(hu) if rule != "as stored" and volume.modality != "CT" else ""
+    if odd:
+        raise VolumeError(
+            f"{volume.source}: expected HU, but with slope {slope:g} and intercept {intercept:g} "
+            f"({rule}) the values are unlike those of a CT: {odd}; is it an MR? Give a CT"
+        )
+    wrapped = float(np.mean(hu > BRIGHTEST_OF_ALL))
+    if wrapped:
+        raise VolumeError(
+            f"{volume.source}: {wrapped:.2%} of the voxels are above {BRIGHTEST_OF_ALL:,.0f} HU; "
+            "were negative numbers (padding?) stored without their sign? Save it with signed voxels"
+        )
     reasons = {
         "as stored": "the stored values are HU",
         "header": f"HU by the header's slope {slope:g} and intercept {intercept:g}",
@@ -107,23 +121,6 @@ def _sample(volume: Volume) -> np.ndarray:
 
 def _usable(metadata: tuple[float, float]) -> bool:
     return all(map(math.isfinite, metadata)) and metadata[0] != 0
-
-
-def _missing(hu: np.ndarray) -> list[str]:
-    """What a CT shows and these values do not."""
-    below = hu < PADDING_BELOW
-    if below.all():
-        return list(LANDMARKS)
-    scanned = hu[~below]
-    missing = [
-        name
-        for name, (low, high, share) in LANDMARKS.items()
-        if np.mean((scanned >= low) & (scanned <= high)) < share
-    ]
-    counts = np.unique(np.rint(hu[below]), return_counts=True)[1]
-    if np.sort(counts)[:-2].sum() > MOST_BELOW * len(hu):  # the two commonest may be padding
-        missing.append("nothing but padding below air")
-    return missing
 
 
 def _surprises(
@@ -164,7 +161,7 @@ def _why_not(
             if metadata is not None
             else "give the metadata table with its RescaleSlope and RescaleIntercept"
         )
-    elif any(not _missing(hu + back) for back in (1000, 1024, 8192)):
+    elif any(not missing_landmarks(hu + back) for back in (1000, 1024, 8192)):
         guess = "air lies far below -1000: was the rescale applied twice? Give the published file"
     else:
         guess = "is this a CT with some air and soft tissue in view?"
