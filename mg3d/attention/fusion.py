@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mg3d.attention.gated import GatedCrossAttention
 from mg3d.attention.softmax import SoftmaxCrossAttention
 
+# A name here is also in mg3d.config.settings.ATTENTIONS.
 ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {
     "gated": GatedCrossAttention,
     "softmax": SoftmaxCrossAttention,

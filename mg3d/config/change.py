@@ -8,9 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
-from mg3d.config.settings import LossWeights, PretrainConfig, Quirks
-
-WHOLE = {LossWeights: "weights", Quirks: "quirks"}  # names that say little without their group
+from mg3d.config.settings import PretrainConfig
 
 
 def change(config: PretrainConfig, **settings: Any) -> PretrainConfig:
@@ -46,30 +44,30 @@ def group_of_settings() -> dict[str, str]:
     return {
         item.name: group
         for group, kind in groups_of_settings().items()
-        if kind not in WHOLE
+        if not kind.prefix
         for item in fields(kind)
     }
 
 
 def flatten(config: PretrainConfig) -> dict[str, Any]:
     """Every setting by its name; loss weights and quirks as `weights.clip`, `quirks.padded_to`."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for group, kind in groups_of_settings().items():
         settings = getattr(config, group)
-        prefix = f"{group}." if kind in WHOLE else ""
-        flat.update({prefix + item.name: getattr(settings, item.name) for item in fields(kind)})
+        flat |= {kind.prefix + item.name: getattr(settings, item.name) for item in fields(kind)}
     return flat
 
 
-def unknown_setting(name: str) -> str:
+def unknown_setting(asked: str) -> str:
     """What to say of a name that is no setting: the nearest that are."""
     known = [*group_of_settings(), *groups_of_settings()]
-    weights = [f"{group}.{item.name}" for kind, group in WHOLE.items() for item in fields(kind)]
-    inside = [full for full in weights if full.split(".")[1] == name]
-    nearest = inside or get_close_matches(name, [*known, *weights], n=3, cutoff=0.5)
+    full = [name for name in flatten(PretrainConfig()) if "." in name]
+    nearest = [name for name in full if name.split(".")[1] == asked] or get_close_matches(
+        asked, [*known, *full], n=3, cutoff=0.5
+    )
     if nearest:
-        return f"there is no setting '{name}'; did you mean {' or '.join(nearest)}?"
-    return f"there is no setting '{name}'; settings are {', '.join(known)}"
+        return f"there is no setting '{asked}'; did you mean {' or '.join(nearest)}?"
+    return f"there is no setting '{asked}'; settings are {', '.join(known)}"
 
 
 def groups_of_settings() -> dict[str, type[Any]]:

@@ -11,65 +11,69 @@ Source: MG-3D (arXiv 2412.05876), implementation details; released code for the 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
-PRECISIONS = ("no", "fp16", "bf16")
+from mg3d.config.checks import Checked, OneOf, Range
+
+# Names in tables of later rooms. Who adds an encoder to a table adds its name here.
+ENCODERS = ["swin3d", "unet3d"]  # of mg3d.encoders.ENCODERS
+ATTENTIONS = ["gated", "softmax"]  # of mg3d.attention.ATTENTIONS
+OPTIMISERS = ["adam", "adamw"]  # of mg3d.training.optimiser.OPTIMISERS
+
+Count = Annotated[int, Range(at_least=1)]
+WholeAmount = Annotated[int, Range(at_least=0)]
+Amount = Annotated[float, Range(at_least=0)]
+Positive = Annotated[float, Range(above=0)]
+Share = Annotated[float, Range(above=0, at_most=1)]
+ProperShare = Annotated[float, Range(above=0, below=1)]
+Seed = Annotated[int, Range(at_least=0, below=2**32)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GridSettings:
+class GridSettings(Checked):
     """How a volume is shown to the model.
 
     Axes are (inferior-superior, posterior-anterior, left-right).
     """
 
-    volume_shape: tuple[int, int, int] = (128, 96, 128)  # voxels
-    spacing_mm: tuple[float, float, float] | None = None  # None: crop, then stretch to the shape
-    crop: tuple[float, float, float] = (0.88, 0.65625, 0.875)  # central share kept of each axis
+    volume_shape: tuple[Count, Count, Count] = (128, 96, 128)  # voxels
+    spacing_mm: tuple[Positive, Positive, Positive] | None = None  # None: crop, then stretch
+    crop: tuple[Share, Share, Share] = (0.88, 0.65625, 0.875)  # central share kept of each axis
     hu_window: tuple[float, float] = (-1000.0, 1000.0)  # becomes 0 to 1
 
     def __post_init__(self) -> None:
-        for name in ("volume_shape", "spacing_mm", "crop", "hu_window"):
-            object.__setattr__(self, name, _as_tuples(getattr(self, name)))
+        super().__post_init__()
+        if not self.hu_window[0] < self.hu_window[1]:
+            raise ValueError(f"hu_window is (lower, upper) in HU, got {self.hu_window}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSettings:
+class NetworkSettings(Checked):
     """The two encoders and how they meet."""
 
-    encoder: str = "swin3d"  # a key of mg3d.encoders.ENCODERS
+    encoder: Annotated[str, OneOf(ENCODERS)] = "swin3d"  # "swin3d" or "unet3d"
     encoder_settings: Mapping[str, Any] = field(default_factory=dict)  # its keyword arguments
     text_encoder: str = "StanfordAIMI/RadBERT"  # "embedded", a folder, or a hub id
-    max_tokens: int = 250  # of a report, with [CLS] and [SEP]
-    dim: int = 768  # fusion width d
-    fusion_layers: int = 2  # cross-attention layers of each fusion
-    attention: str = "gated"  # a key of mg3d.attention.ATTENTIONS
-
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "encoder_settings", {k: _as_tuples(v) for k, v in self.encoder_settings.items()}
-        )
-        _at_least_one(self, "max_tokens")
+    max_tokens: Annotated[int, Range(at_least=3)] = 250  # of a report, with [CLS] and [SEP]
+    dim: Count = 768  # fusion width d
+    fusion_layers: Count = 2  # cross-attention layers of each fusion
+    attention: Annotated[str, OneOf(ATTENTIONS)] = "gated"  # "gated" (sigmoid) or "softmax"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quirks:
+class Quirks(Checked):
     """Where the released code does something else than the paper says; the defaults are the paper.
 
     The published weights were trained with all of them (`RELEASED_QUIRKS`), so that what they give
     beyond the vision encoder is theirs only with the quirks on. `docs/quirks.md` tells each story.
     """
 
+    prefix = "quirks."
+
     mim_reads_words: bool = False  # Q2: MIM meets words, in MLM's fusion, instead of sentences
     project_twice: bool = False  # Q3: where a volume meets sentences, it is projected twice
     detach_sentences: bool = False  # Q5: no gradient through the text side of CML, DFA and SSM
-    padded_to: int = 0  # Q10: pad reports to so many tokens, which the gates count like words
-
-    def __post_init__(self) -> None:
-        if self.padded_to < 0:
-            raise ValueError(
-                f"padded_to is a number of tokens, 250 as released, or 0: got {self.padded_to}"
-            )
+    padded_to: WholeAmount = 0  # Q10: pad reports to so many tokens; gates count them as words
 
 
 RELEASED_QUIRKS = Quirks(
@@ -78,31 +82,22 @@ RELEASED_QUIRKS = Quirks(
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskingSettings:
+class MaskingSettings(Checked):
     """What is hidden from the model."""
 
-    mask_block: int = 16  # edge of a hidden block, voxels
-    voxel_mask_ratio: float = 0.5  # share of the blocks that is hidden
-    word_mask_ratio: float = 0.15  # share of the words that is hidden
-
-    def __post_init__(self) -> None:
-        for name in ("voxel_mask_ratio", "word_mask_ratio"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} is a share between 0 and 1, got {getattr(self, name)}")
+    mask_block: Count = 16  # edge of a hidden block, voxels
+    voxel_mask_ratio: ProperShare = 0.5  # share of the blocks that is hidden
+    word_mask_ratio: ProperShare = 0.15  # share of the words that is hidden
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentationSettings:
+class AugmentationSettings(Checked):
     """How much a training volume is changed each time it is shown; all 0: not at all."""
 
-    jitter_shift: int = 0  # voxels along each axis, at most, either way
-    jitter_contrast: float = 0.0  # standard deviation of a factor around 1
-    jitter_brightness: float = 0.0  # standard deviation of an offset, 1 = the HU window
-    jitter_noise: float = 0.0  # standard deviation in every voxel, 1 = the HU window
-
-    def __post_init__(self) -> None:
-        if min(asdict(self).values()) < 0:
-            raise ValueError(f"a jitter is 0 or larger, got {self}; 0 leaves the volume as it is")
+    jitter_shift: WholeAmount = 0  # voxels along each axis, at most, either way
+    jitter_contrast: Amount = 0.0  # standard deviation of a factor around 1
+    jitter_brightness: Amount = 0.0  # standard deviation of an offset, 1 = the HU window
+    jitter_noise: Amount = 0.0  # standard deviation in every voxel, 1 = the HU window
 
     @property
     def active(self) -> bool:
@@ -111,35 +106,34 @@ class AugmentationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectiveSettings:
+class ObjectiveSettings(Checked):
     """How the objectives compute what `LossWeights` weighs."""
 
-    mim_output_stride: int = 1  # 2: reconstruct at half the resolution
+    mim_output_stride: Count = 1  # 2: reconstruct at half the resolution
     mim_from_mean: bool = False  # True: guess the difference from the mean training volume
-    temperature: float = 0.1  # of every contrastive objective
+    temperature: Positive = 0.1  # of every contrastive objective
     sfr_learn_target: bool = True  # False: a fixed random target, which cannot collapse
-    clip_text: str = "vector"  # what CLIP compares volumes with: "vector" or "words", see clip.py
+    clip_text: Literal["vector", "words"] = "vector"  # what CLIP compares volumes with, see clip.py
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossWeights:
+class LossWeights(Checked):
     """Weight of each objective in the total; the defaults are the paper's, 0 switches it off."""
 
-    mim: float = 1.0  # masked image modelling
-    mlm: float = 1.0  # masked language modelling
-    sfr: float = 0.1  # sentence feature reconstruction
-    cml: float = 0.1  # cross-modal global alignment
-    dfa: float = 0.1  # disentangled feature aggregation
-    ssm: float = 0.1  # sentence similarity matching
-    clip: float = 0.0  # plain report-to-volume InfoNCE; not in the paper
+    prefix = "weights."
+
+    mim: Amount = 1.0  # masked image modelling
+    mlm: Amount = 1.0  # masked language modelling
+    sfr: Amount = 0.1  # sentence feature reconstruction
+    cml: Amount = 0.1  # cross-modal global alignment
+    dfa: Amount = 0.1  # disentangled feature aggregation
+    ssm: Amount = 0.1  # sentence similarity matching
+    clip: Amount = 0.0  # plain report-to-volume InfoNCE; not in the paper
 
     def __post_init__(self) -> None:
-        negative = [name for name in self.names() if getattr(self, name) < 0]
-        if negative or not self.active():
-            raise ValueError(
-                "loss weights must be 0 or larger, and one of them above 0; "
-                f"got {asdict(self)}; set the ones you leave out to 0"
-            )
+        super().__post_init__()
+        if not self.active():
+            raise ValueError("one of the loss weights must be above 0, got 0 for all of them")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -168,21 +162,21 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimisationSettings:
+class OptimisationSettings(Checked):
     """Batch, optimiser and schedule."""
 
-    batch_size: int = 16  # patients, over all processes, per optimiser step
-    accumulation: int = 1  # micro-batches the batch is split into on each process
-    optimiser: str = "adam"  # "adam" (L2) as released, or "adamw" (decoupled)
-    learning_rate: float = 1e-5  # at its highest, after the warm-up
-    head_factor: float = 5.0  # learning rate of heads and multi-modal parts, times the base
-    weight_decay: float = 1e-8  # of weight matrices; none of biases, norms and embeddings
-    warmup_steps: int = 10_000  # the learning rate rises from 0
-    total_steps: int = 300_000  # the learning rate reaches 0 here
-    max_grad_norm: float = 0.0  # larger gradients are scaled down to this norm; 0: never
+    batch_size: Count = 16  # patients, over all processes, per optimiser step
+    accumulation: Count = 1  # micro-batches the batch is split into on each process
+    optimiser: Annotated[str, OneOf(OPTIMISERS)] = "adam"  # with L2, or "adamw" (decoupled)
+    learning_rate: Amount = 1e-5  # at its highest, after the warm-up
+    head_factor: Amount = 5.0  # learning rate of heads and multi-modal parts, times the base
+    weight_decay: Amount = 1e-8  # of weight matrices; none of biases, norms and embeddings
+    warmup_steps: WholeAmount = 10_000  # the learning rate rises from 0
+    total_steps: Count = 300_000  # the learning rate reaches 0 here
+    max_grad_norm: Amount = 0.0  # larger gradients are scaled down to this norm; 0: never
 
     def __post_init__(self) -> None:
-        _at_least_one(self, "batch_size", "accumulation", "total_steps")
+        super().__post_init__()
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size {self.batch_size} must be divisible by accumulation "
@@ -191,34 +185,27 @@ class OptimisationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComputeSettings:
+class ComputeSettings(Checked):
     """What changes time and memory, and numbers by rounding only."""
 
-    precision: str = "fp16"  # "no", "fp16" or "bf16"; a CPU run in fp16 is refused
+    precision: Literal["no", "fp16", "bf16"] = "fp16"  # of products; fp16 needs a GPU
     activation_checkpointing: bool = False  # recompute in encoder and MIM: less memory, more time
     compile: bool = False  # encoder and MIM's decoder, by torch.compile: for a GPU
-    text_cache_mb: int = 2_048  # frozen text features kept in memory, at most
-    workers: int = 4  # processes reading volumes; 0: all in memory-mapped files of this process
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is one of {PRECISIONS}, got '{self.precision}'")
+    text_cache_mb: WholeAmount = 2_048  # frozen text features kept in memory, at most
+    workers: WholeAmount = 4  # processes reading volumes; 0: this process, by memory-mapped files
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings:
+class RunSettings(Checked):
     """Seed, and how often a run looks up from its work."""
 
-    seed: int = 0  # of weights, order, masks and augmentation
-    validate_every: int = 1_000  # steps
-    save_every: int = 1_000  # steps
-
-    def __post_init__(self) -> None:
-        _at_least_one(self, "validate_every")
+    seed: Seed = 0  # of weights, order, masks and augmentation
+    validate_every: Count = 1_000  # steps
+    save_every: Count = 1_000  # steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(Checked):
     """One pre-training run. The defaults are the paper's."""
 
     grid: GridSettings = field(default_factory=GridSettings)
@@ -233,6 +220,7 @@ class PretrainConfig:
     run: RunSettings = field(default_factory=RunSettings)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         shape, block = self.grid.volume_shape, self.masking.mask_block
         if any(size % block for size in shape):
             nearest = tuple(max(block, round(size / block) * block) for size in shape)
@@ -240,14 +228,3 @@ class PretrainConfig:
                 f"volume_shape {shape} must be divisible by mask_block {block}; "
                 f"the nearest that fits is {nearest}"
             )
-
-
-def _at_least_one(group: object, *names: str) -> None:
-    for name in names:
-        if getattr(group, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(group, name)}")
-
-
-def _as_tuples(value: Any) -> Any:
-    """JSON has lists only; equal settings are equal wherever they come from."""
-    return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value

@@ -24,6 +24,8 @@ def read_config(path: Path) -> PretrainConfig:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not JSON, or names a setting that does not exist.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; give the config.json of a run")
     try:
         values = json.loads(path.read_text())
     except json.JSONDecodeError as error:
@@ -44,6 +46,10 @@ def parse_config(values: Mapping[str, Any], source: str | Path) -> PretrainConfi
     kinds, home = groups_of_settings(), group_of_settings()
     found: dict[str, dict[str, Any]] = {group: {} for group in kinds}
     unknown = []
+    if not isinstance(values, Mapping) or not all(
+        isinstance(value, Mapping) for name, value in values.items() if name in kinds
+    ):
+        raise ValueError(f"{source} holds no settings by name; give the config.json of a run")
     for name, value in values.items():
         if name in kinds:
             known = {item.name for item in fields(kinds[name])}
@@ -58,4 +64,7 @@ def parse_config(values: Mapping[str, Any], source: str | Path) -> PretrainConfi
             f"{source} holds settings this version does not know: {', '.join(sorted(unknown))}; "
             "remove them, or read the file with the version that wrote it"
         )
-    return PretrainConfig(**{group: kinds[group](**given) for group, given in found.items()})
+    try:
+        return PretrainConfig(**{group: kinds[group](**given) for group, given in found.items()})
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error

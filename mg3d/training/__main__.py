@@ -1,60 +1,58 @@
 """Pre-train from a shell: one process, or several under `accelerate launch -m mg3d.training`.
 
-    python -m mg3d.training --data PREPARED --output RUN --preset paper --set batch_size=8
+    python -m mg3d.training --data PREPARED --output RUN --preset paper --batch-size 8
 
 Prints one JSON line with the held-out losses before and after.
 """
 
-import argparse
-import ast
 import json
-from dataclasses import replace
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mg3d.config import PRESETS, LossWeights, change, find_preset
+from mg3d.config import PretrainConfig, find_preset, read_config
+from mg3d.config.command import errors_in_one_line, given_values, read_command
 from mg3d.training.loop import pretrain
 
+PROG = "python -m mg3d.training"
 
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
-    """Turn `name=value` into settings; values are Python literals, anything else is text.
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What a run needs beside its settings."""
+
+    data: Path  # prepared folder
+    output: Path  # run folder
+    preset: str = "tiny"  # its settings are the defaults: tiny, small, unet, swin_b, swin_l, paper
+    config: Path | None = None  # a run's config.json, to start from its settings instead
+    resume: bool = False  # continue the run in --output
+
+
+def starting_point(arguments: Sequence[str]) -> PretrainConfig:
+    """The settings that the command line changes: of a preset, or of a run's config.json.
 
     Raises:
-        ValueError: if a pair has no "=".
+        ValueError: if both are asked for, or there is no such preset.
+        FileNotFoundError: if there is no such file.
     """
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        name, found, value = pair.partition("=")
-        if not found:
-            raise ValueError(f"a setting is name=value, got '{pair}'; for example batch_size=8")
-        try:
-            settings[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            settings[name] = value
-    return settings
+    given = {name: values[0] for name, values in given_values(arguments) if values}
+    if "--config" not in given:
+        return find_preset(given.get("--preset", Call.preset))
+    if "--preset" in given:
+        raise ValueError("--config and --preset are both starting points; give one of them")
+    return read_config(Path(given["--config"]))
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(prog="python -m mg3d.training", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
-    parser.add_argument("--output", type=Path, required=True, help="run folder")
-    parser.add_argument("--preset", default="tiny", choices=sorted(PRESETS))
-    parser.add_argument("--resume", action="store_true", help="continue the run in --output")
-    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", dest="settings")
-    parser.add_argument(
-        "--weights", nargs="*", default=[], metavar="OBJECTIVE=WEIGHT", help="0 switches it off"
-    )
-    given = parser.parse_args(arguments)
-    config = find_preset(given.preset)
-    try:
-        weights = parse_settings(given.weights)
-        if weights:
-            config = change(config, weights=replace(config.weights, **weights))
-        config = change(config, **parse_settings(given.settings))
-    except (TypeError, ValueError) as error:
-        parser.error(f"{error}; objectives are {', '.join(LossWeights.names())}")
-    run = pretrain(config, given.data, given.output, resume=given.resume)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with errors_in_one_line(PROG):
+        config = starting_point(arguments)
+        call, config = read_command(
+            Call, config, arguments, prog=PROG, description=__doc__.splitlines()[0]
+        )
+        run = pretrain(config, call.data, call.output, resume=call.resume)
     print(json.dumps({"steps": run.steps, "initial": run.initial, "final": run.final}))
 
 

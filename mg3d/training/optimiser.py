@@ -13,6 +13,7 @@ from torch import nn
 
 from mg3d.config import PretrainConfig
 
+# A name here is also in mg3d.config.settings.OPTIMISERS.
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 

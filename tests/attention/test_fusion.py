@@ -3,10 +3,15 @@ import torch
 
 from mg3d.attention import ATTENTIONS
 from mg3d.attention.fusion import Fusion
+from mg3d.config import settings
 
 
 def tokens(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_settings_name_every_attention():
+    assert sorted(ATTENTIONS) == sorted(settings.ATTENTIONS)
 
 
 @pytest.mark.parametrize("attention", list(ATTENTIONS))

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from mg3d.config import PRESETS, change
-from mg3d.training.optimiser import build_optimiser, schedule, set_learning_rate
+from mg3d.config import PRESETS, change, settings
+from mg3d.training.optimiser import OPTIMISERS, build_optimiser, schedule, set_learning_rate
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,11 @@ def test_the_paper_uses_plain_adam():
     assert type(build_optimiser(model(), PRESETS["paper"])) is torch.optim.Adam
 
 
-def test_an_unknown_optimiser_lists_those_there_are():
-    with pytest.raises(ValueError, match="adam, adamw"):
-        build_optimiser(model(), change(PRESETS["tiny"], optimiser="sgd"))
+def test_the_settings_name_every_optimiser():
+    assert sorted(OPTIMISERS) == sorted(settings.OPTIMISERS)
+
+
+def test_an_optimiser_that_is_in_no_table_lists_those_there_are(monkeypatch):
+    monkeypatch.delitem(OPTIMISERS, "adam")
+    with pytest.raises(ValueError, match="one of adamw; got 'adam'"):
+        build_optimiser(model(), PRESETS["paper"])
