@@ -68,6 +68,7 @@ def options_from(
     """
     return RunOptions(
         settings=settings_from(arguments, default),
+        read_by=arguments.preset or "",
         shard=arguments.shard,
         force=arguments.force,
         workers=arguments.workers,

@@ -55,6 +55,7 @@ class NetworkSettings(Checked):
     encoder_settings: Mapping[str, Any] = field(default_factory=dict)  # its keyword arguments
     text_encoder: str = "StanfordAIMI/RadBERT"  # "embedded", a folder, or a hub id
     max_tokens: Annotated[int, Range(at_least=3)] = 250  # of a report, with [CLS] and [SEP]
+    report_cut: Literal["end", "keep_impression"] = "end"  # what of a longer report is left out
     dim: Count = 768  # fusion width d
     fusion_layers: Count = 2  # cross-attention layers of each fusion
     attention: Annotated[str, OneOf(ATTENTIONS)] = "gated"  # "gated" (sigmoid) or "softmax"

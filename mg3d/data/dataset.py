@@ -13,8 +13,7 @@ from torch.utils.data import Dataset
 from mg3d.data.batch import Patient
 from mg3d.data.form import PreparedForm
 from mg3d.data.split import PreparedSplit
-from mg3d.text.report import report_sentences
-from mg3d.text.tokens import tokenize_report
+from mg3d.text.limit import LeftOut, Parts, limit_report
 
 __all__ = ["VolumeReportDataset"]
 
@@ -32,6 +31,12 @@ class VolumeReportDataset(PreparedSplit, Dataset[Patient]):
         max_tokens: longest report, in tokens.
         volume_shape: voxels the encoder expects.
         expected: the rest of the form the model expects (spacing, window); None: only the shape.
+        report_cut: what is left out of a longer report, see `text.limit.limit_report`.
+        text_encoder: name of the tokenizer's, for messages.
+
+    Attributes:
+        reports: tokens of every row.
+        left_out: what of the reports did not fit, each scan's report counted once.
 
     Raises:
         FileNotFoundError: at construction, not hours later, if a volume of the split is missing.
@@ -48,14 +53,23 @@ class VolumeReportDataset(PreparedSplit, Dataset[Patient]):
         max_tokens: int,
         volume_shape: tuple[int, int, int],
         expected: PreparedForm | None = None,
+        report_cut: str = "end",
+        text_encoder: str = "the text encoder",
     ):
         height, width, depth = volume_shape
         form = replace(expected or PreparedForm(), shape=(height, width, depth))
         super().__init__(folder, split, expected=form)
-        self.reports = [
-            tokenize_report(tokenizer, report_sentences(row.findings, row.impression), max_tokens)
-            for row in self.rows.itertuples()
-        ]
+        self.left_out = LeftOut(
+            tokenizer=text_encoder, max_tokens=max_tokens, report_cut=report_cut
+        )
+        self.reports, scans = [], set()
+        for row in self.rows.itertuples():
+            parts = Parts.of(row.findings, row.impression)
+            report, left_out = limit_report(tokenizer, parts, max_tokens, report_cut=report_cut)
+            self.reports.append(report)
+            if row.scan_id not in scans:  # all reconstructions of a scan share its report
+                scans.add(row.scan_id)
+                self.left_out += left_out
         wordless = [r for r, report in enumerate(self.reports) if not report.sentences]
         if len(wordless) == len(self.rows):
             raise ValueError(

@@ -70,7 +70,12 @@ def patients(
     """The patients of one split, told."""
     shape = (1, 1, labels + 1)
     return ToldPatients(
-        data, split, text.tokenizer, max_tokens=config.network.max_tokens, volume_shape=shape
+        data,
+        split,
+        text.tokenizer,
+        max_tokens=config.network.max_tokens,
+        volume_shape=shape,
+        report_cut=config.network.report_cut,
     )
 
 

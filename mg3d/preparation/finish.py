@@ -26,20 +26,26 @@ from mg3d.preparation.records import (
     describe_settings,
     relative,
 )
+from mg3d.preparation.reports import count_reports
+from mg3d.text.limit import as_facts
 from mg3d.volumes.histogram import describe_landmarks, stack_histograms
 from mg3d.volumes.volume import replace_file
 
 
 def make_plan(
-    records: Sequence[ScanRecord], settings: PrepareSettings, dataset: DatasetDescription
+    records: Sequence[ScanRecord],
+    settings: PrepareSettings,
+    dataset: DatasetDescription,
+    reader: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """All that is known before a voxel is read."""
+    """All that is known before a voxel is read; `reader` is whose tokens are counted."""
     classes, tables = dataset.label_classes, dataset.tables
     plan = {
         "version": FACTS_VERSION,
         "tool": f"mg3d {__version__}",
         "source": dataset.source,
         "settings": describe_settings(settings),
+        "reader": dict(reader),
         "labels": list(dataset.labels),
         "label_classes": {name: list(names) for name, names in classes.items()},
         "masks": {"kind": dataset.masks.kind, "names": list(dataset.masks.names)},
@@ -84,6 +90,7 @@ def finish(output: Path, plan: Mapping[str, Any], outcomes: Mapping[str, Outcome
     taken = {row["volume_id"] for row in rows}
     tables = {name: _write_extra(output / name, t, taken) for name, t in plan["tables"].items()}
     histograms = stack_histograms(outcome.facts for outcome in made)
+    reports = count_reports(rows, plan["reader"])
     summary = {
         "version": plan["version"],
         "tool": plan["tool"],
@@ -100,6 +107,7 @@ def finish(output: Path, plan: Mapping[str, Any], outcomes: Mapping[str, Outcome
         "warnings": dict(sorted(Counter(_kind(warning) for _, warning in remarks).items())),
         "tables": tables,
         "voxels_sha256": _hash_of(rows, made),
+        **({"reports": as_facts(reports)} if reports else {}),
         **({LEAK: leak} if leak else {}),
         **plan["facts"],
     }
@@ -110,6 +118,7 @@ def finish(output: Path, plan: Mapping[str, Any], outcomes: Mapping[str, Outcome
         sum(outcome.kept for outcome in made),
         tuple(r for r in refused if not r.by_rule),
         tuple(r for r in refused if r.by_rule),
+        reports=reports,
     )
 
 

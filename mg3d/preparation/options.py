@@ -17,6 +17,8 @@ class RunOptions:
     Attributes:
         preset: model preset whose grid and HU window are made; "": the source's own form.
         settings: the prepared form, all of it, instead of a preset's.
+        read_by: model preset for whose tokens dataset.json counts what of the reports does not fit;
+            "": `preset`, else tiny.
         shard: prepare only this part of the patients; `shards.merge` joins the parts. None: all.
         force: go on although the disk seems too small.
         workers: processes; 0: none, everything in this one; None: one per core.
@@ -28,12 +30,15 @@ class RunOptions:
 
     preset: str = ""
     settings: PrepareSettings | None = None
+    read_by: str = ""
     shard: Shard | None = None
     force: bool = False
     workers: int | None = None
     progress: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.read_by:
+            find_preset(self.read_by)
         if self.preset:
             find_preset(self.preset)
             if self.settings is not None:
@@ -48,13 +53,14 @@ class RunOptions:
             own: the source's form. Of a preset only grid and HU window are taken, the rest is as
                 here. None: the form of the `tiny` preset.
         """
+        read_by = self.read_by or self.preset
         if self.settings is not None:
-            return self
+            return replace(self, read_by=read_by)
         form = own or settings_of("tiny")
         if self.preset:
             preset = settings_of(self.preset)
             form = replace(form, grid=preset.grid, hu_window=preset.hu_window)
-        return replace(self, preset="", settings=form)
+        return replace(self, preset="", settings=form, read_by=read_by)
 
 
 DEFAULT_OPTIONS = RunOptions()  # the source's own form, one process per core

@@ -27,6 +27,7 @@ from mg3d.preparation.records import (
     describe_settings,
     relative,
 )
+from mg3d.preparation.reports import reader_of
 from mg3d.preparation.shards import write_part
 from mg3d.volumes.volume import remove_unfinished
 
@@ -66,7 +67,8 @@ def prepare(
     """
     from mg3d.data.manifest import FACTS_NAME, NAME
 
-    records, output, settings = list(records), Path(output), options.with_form().settings
+    records, output, options = list(records), Path(output), options.with_form()
+    settings = options.settings
     assert settings is not None
     if not records:
         raise ValueError(
@@ -74,7 +76,7 @@ def prepare(
             f"tables ({len(dataset.refused)} files were refused)"
         )
     check_records(records, dataset)
-    plan = make_plan(records, settings, dataset)
+    plan = make_plan(records, settings, dataset, reader_of(options.read_by or "tiny"))
     described = plan["settings"]
     if _read_json(output / FACTS_NAME).get("settings", described) != described:
         (output / NAME).unlink(missing_ok=True)  # its volumes are about to be replaced

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mg3d.text.limit import LeftOut
 from mg3d.volumes.grid import MASK_SHARE, Grid
 from mg3d.volumes.intensity import Intensity, ProvedHU
 
@@ -108,6 +109,8 @@ class Prepared:
         refused: files that should have been taken but could not.
         left_out: files left out by rule.
         shard: "" or which part of the work this was, such as "1/8".
+        reports: how much of them does not fit into the tokens of `RunOptions.read_by`; None if
+            there are no reports, or only a shard was prepared.
     """
 
     folder: Path
@@ -116,6 +119,7 @@ class Prepared:
     refused: tuple[Refusal, ...]
     left_out: tuple[Refusal, ...]
     shard: str = ""
+    reports: LeftOut | None = None
 
     @property
     def exit_status(self) -> int:
@@ -133,6 +137,8 @@ class Prepared:
             lines.append(
                 f"{len(self.refused)} refused, {listed}; first {first.file}: {first.reason}"
             )
+        if self.reports is not None:
+            lines.append(str(self.reports))
         if self.shard:
             lines.append(
                 f"when all shards are there: python -m data_prep.merge --output {self.folder}"

@@ -25,6 +25,7 @@ class TokenizedReport:
     sentence: Int[Tensor, " T"]  # 0 to len(sentences) - 1; -1 at special tokens
     word: Int[Tensor, " T"]  # running number of the whole word; -1 at special tokens
     sentences: tuple[str, ...]  # those with at least one token; the last may be cut
+    complete: bool = True  # whether every token of the text is there
 
 
 def tokenize_report(tokenizer: Any, sentences: Sequence[str], max_tokens: int) -> TokenizedReport:
@@ -57,11 +58,7 @@ def tokenize_report(tokenizer: Any, sentences: Sequence[str], max_tokens: int) -
     )
     word_ids = encoded.word_ids()
     real = np.array([word is not None for word in word_ids], dtype=bool)
-    # A token lies in the sentence of its last character: byte-level ones start at the blank before.
-    last_character = np.array([end - 1 for _, end in encoded["offset_mapping"]], dtype=np.int64)
-    ends = np.cumsum([len(sentence) + 1 for sentence in sentences])
-    sentence_of = np.searchsorted(ends, last_character, side="right")
-
+    sentence_of = sentence_of_tokens(encoded["offset_mapping"], sentences)
     kept, sentence = _renumber(sentence_of, real)
     _, word = _renumber(np.array([-1 if w is None else w for w in word_ids], dtype=np.int64), real)
     return TokenizedReport(
@@ -69,7 +66,24 @@ def tokenize_report(tokenizer: Any, sentences: Sequence[str], max_tokens: int) -
         sentence=torch.from_numpy(sentence),
         word=torch.from_numpy(word),
         sentences=tuple(sentences[i] for i in kept),
+        complete=len(encoded.encodings[0].overflowing) == 0,
     )
+
+
+def sentence_of_tokens(
+    offsets: Sequence[tuple[int, int]], sentences: Sequence[str]
+) -> Int[np.ndarray, " T"]:
+    """The sentence each token lies in, 0 to len(sentences) - 1.
+
+    Args:
+        offsets: first character of each token, and the one behind its last, in the sentences joined
+            by single blanks.
+        sentences: of the report.
+    """
+    # The last character decides: tokens of byte-level tokenizers start at the blank before.
+    last_character = np.array([end - 1 for _, end in offsets], dtype=np.int64)
+    ends = np.cumsum([len(sentence) + 1 for sentence in sentences])
+    return np.searchsorted(ends, last_character, side="right")
 
 
 def _renumber(numbers: np.ndarray, real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -62,6 +62,8 @@ def load_patients(
             max_tokens=config.network.max_tokens,
             volume_shape=grid.volume_shape,
             expected=expected,
+            report_cut=config.network.report_cut,
+            text_encoder=config.network.text_encoder,
         )
         for split in ("train", "val")
     )
@@ -133,6 +135,8 @@ def pretrain(
     text = pretraining.model.text_encoder
     text.to(accelerator.device)
     train, val = load_patients(config, Path(data_dir), text.tokenizer)
+    if main:
+        log(str(train.left_out + val.left_out))
     config = _fit_batch(config, len(train.patients), accelerator.num_processes, log)
     optimisation = config.optimisation
     optimiser = build_optimiser(pretraining, config)

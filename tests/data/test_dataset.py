@@ -323,3 +323,19 @@ def test_a_batch_moves_as_a_whole(batch, hide):
     assert len(held) == 9
     assert all(value.device.type == "meta" for value in held)
     assert moved.patient_id == batch.patient_id
+
+
+def test_the_impression_is_kept_by_the_named_rule_and_each_report_counted_once(
+    folder, tokenizer, edit
+):
+    for row in range(3):  # three reconstructions of one scan
+        edit(row, findings="No node. " * 100, impression="A mass is seen.")
+    kept = {}
+    for rule in ("end", "keep_impression"):
+        data = VolumeReportDataset(
+            folder, "train", tokenizer, max_tokens=96, volume_shape=SHAPE, report_cut=rule
+        )
+        kept[rule] = data.reports[0].sentences[-1]
+        lost = 3 if rule == "end" else 0  # of three patients with three reconstructions each
+        assert (data.left_out.reports_cut, data.left_out.impressions_lost) == (3, lost)
+    assert kept == {"end": "no node.", "keep_impression": "a mass is seen."}

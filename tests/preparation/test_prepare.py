@@ -288,3 +288,37 @@ def test_dataset_json_names_no_folder_of_this_machine(records, raw, tmp_path):
     for content in files_of(tmp_path / "out").values():
         assert str(tmp_path).encode() not in content
     assert json.loads((tmp_path / "out/dataset.json").read_text())["source"] == "test"
+
+
+def test_dataset_json_counts_what_the_preset_cannot_read_of_the_reports_row_r4(
+    records, raw, tmp_path
+):
+    long = replace(records[0], findings="No node. " * 100, impression="Mass.")
+    twin = replace(record(raw, 1, reconstruction=2), volume_id="train_1_a_2", findings="No node.")
+    dataset = DatasetDescription(source="test", root=raw, **FINDINGS)
+    counts = {}
+    for preset in ("tiny", "paper"):
+        options = RunOptions(settings=SETTINGS, workers=0, read_by=preset)
+        made = prepare([twin, long, *records[1:]], tmp_path / preset, dataset, options)
+        counts[preset] = json.loads((tmp_path / preset / "dataset.json").read_text())["reports"]
+        assert str(made.reports) in str(made)
+    assert counts["tiny"] == {
+        "tokenizer": "embedded",
+        "max_tokens": 192,
+        "report_cut": "end",
+        "reports": 3,  # two reconstructions share one
+        "reports_cut": 1,
+        "sentences": 103,
+        "sentences_lost": 101 - 64,  # of three tokens each: 63 whole, the next in part
+        "impressions": 1,
+        "impressions_cut": 1,
+        "impressions_lost": 1,
+    }
+    assert counts["paper"]["max_tokens"] == 250
+    assert counts["paper"]["sentences_lost"] == 101 - 83
+
+
+def test_a_data_set_without_reports_counts_none(records, raw, tmp_path):
+    silent = [replace(r, findings="", impression="") for r in records]
+    assert run(silent, tmp_path / "out", raw).reports is None
+    assert "reports" not in json.loads((tmp_path / "out/dataset.json").read_text())

@@ -132,7 +132,18 @@ def test_fewer_patients_than_a_batch_make_a_smaller_batch_and_say_so(train, conf
     said = []
     run = train(change(config, batch_size=16), log=said.append)
     assert run.config.optimisation.batch_size == 9
-    assert said == ["batch_size 16 -> 9: there are 9 training patients"]
+    assert "batch_size 16 -> 9: there are 9 training patients" in said
+
+
+def test_a_run_says_first_how_much_of_the_reports_it_does_not_read_row_r4(train, config):
+    said = []
+    run = train(change(config, max_tokens=40), log=said.append, stop_after=1)
+    left_out = run.train.left_out + run.val.left_out
+    patients = len(run.train.patients) + len(run.val.patients)
+    assert said[0] == str(left_out)
+    assert said[0].startswith(f"reports: {patients} of {patients} are longer than max_tokens 40")
+    kept = train(change(config, max_tokens=40, report_cut="keep_impression"), "kept", stop_after=1)
+    assert left_out.impressions_lost > 0 == kept.train.left_out.impressions_lost
 
 
 def test_one_training_and_one_held_out_patient_are_enough_to_run(
