@@ -1,6 +1,5 @@
 """Batch to Features: what is computed, what is not, and who knows of whom."""
 
-import copy
 from dataclasses import replace
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 from torch import Tensor
 
 from mg3d import config as settings
-from mg3d.config import Quirks
 from mg3d.data.batch import Patient, collate
 from mg3d.model import build_model
 from mg3d.text.tokens import tokenize_report
@@ -287,78 +285,6 @@ def test_a_model_for_a_shape_its_encoder_cannot_halve_is_refused(config, text_en
     config = settings.change(config, volume_shape=(40, 32, 32), mask_block=8)
     with pytest.raises(ValueError, match=r"divisible by 16.*nearest that fits is \(32, 32, 32\)"):
         build_model(config, text_encoder)
-
-
-# Quirks of the released code, each on its own.
-
-
-def quirky(model, **quirks):
-    """The same weights, with some of the released code's slips."""
-    copy_of = copy.copy(model)
-    copy_of.quirks = Quirks(**quirks)
-    return copy_of
-
-
-def changed(before, after):
-    before, after = tensors(before), tensors(after)
-    return {name for name in before if not torch.equal(before[name], after[name])}
-
-
-def test_masked_volumes_may_meet_words_in_the_word_fusion(model, hidden):
-    after = quirky(model, mim_reads_words=True)(hidden)
-    assert changed(model(hidden), after) == {"filled_visual_tokens"}
-    seen = model.volume_tokens(hidden.volume.masked_fill(hidden.voxel_mask, 0.0))
-    words = model.word_tokens(model.text_encoder(hidden.tokens, hidden.padding).hidden)
-    filled, _ = model.word_fusion(seen, words, text_padding=hidden.padding)
-    torch.testing.assert_close(after.filled_visual_tokens, filled)
-
-
-def test_volumes_may_be_projected_twice_where_they_meet_sentences(config, text_encoder, hidden):
-    config = settings.change(config, dim=config.network.encoder_settings["channels"][-1])
-    model = build_model(config, text_encoder).eval()
-    twice = quirky(model, project_twice=True)
-    after = twice(hidden)
-    assert changed(model(hidden), after) == {
-        *("volume_vector", "fused_volume_vector", "fused_report_vector"),
-        *("informed_sentences", "aggregate"),
-    }
-    again = model.volume_projection(after.visual_tokens) + model.modality.weight[1]
-    torch.testing.assert_close(after.volume_vector, model.volume_pooler(again))
-    torch.testing.assert_close(twice.embed_volumes(hidden.volume), after.volume_vector)
-
-
-def test_a_second_projection_that_does_not_fit_is_refused(config, text_encoder):
-    config = settings.change(config, dim=24, quirks=Quirks(project_twice=True))
-    with pytest.raises(ValueError, match=r"as wide as the fusion, but they are \d+ and 24"):
-        build_model(config, text_encoder)
-
-
-def test_sentences_may_send_no_gradient_back(model, hidden):
-    cut = quirky(model, detach_sentences=True)
-    features = cut(hidden)
-    assert changed(model(hidden), features) == set()
-    for name in ("report_vector", "fused_report_vector", "aggregate"):
-        model.zero_grad()
-        getattr(cut(hidden), name).square().sum().backward()
-        assert model.text_projection.weight.grad is None, name
-        getattr(model(hidden), name).square().sum().backward()
-        assert model.text_projection.weight.grad.any(), name
-
-
-def test_padding_may_count_in_the_gates_of_words(model, hidden):
-    long, longer = (quirky(model, padded_to=n, mim_reads_words=True)(hidden) for n in (60, 64))
-    # The volume looks at words, padding among them; words look at that volume in the next layer.
-    assert changed(long, longer) == {"filled_visual_tokens", "repaired_words"}
-    states = model.text_encoder.plain(
-        *(torch.nn.functional.pad(t, (0, 60 - t.shape[1]), value=v) for t, v in
-          ((hidden.tokens, model.text_encoder.pad_token), (hidden.padding, True))),
-        keep_padding=True,
-    )  # fmt: skip
-    assert states.hidden[:, -1].any()
-    seen = model.volume_tokens(hidden.volume.masked_fill(hidden.voxel_mask, 0.0))
-    filled, _ = model.word_fusion(seen, model.word_tokens(states.hidden))
-    torch.testing.assert_close(long.filled_visual_tokens, filled)
-    assert long.repaired_words.shape[1] == hidden.tokens.shape[1]
 
 
 @pytest.mark.parametrize("width", [24, 96, 768])

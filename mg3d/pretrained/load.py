@@ -27,6 +27,7 @@ from mg3d.pretrained.layouts import (
     size_name,
     swin_settings,
 )
+from mg3d.pretrained.released_model import model_kind
 from mg3d.text.encoder import TextEncoder
 from mg3d.training.step import Pretraining, build_pretraining
 from mg3d.weights.doctor import MIN_SHARE, Report, diagnose, fill
@@ -279,7 +280,7 @@ def _plan_released(
 
 def _build(part: str, config: PretrainConfig, text_encoder: TextEncoder | None) -> nn.Module:
     build = build_model if part == "model" else build_pretraining
-    return build(config, text_encoder)
+    return build(config, text_encoder, kind=model_kind(config))
 
 
 def _about(module: nn.Module, layout: str, chosen: tuple[str, ...]) -> Report:

@@ -111,17 +111,21 @@ def hide(
 
 
 def build_pretraining(
-    config: PretrainConfig, text_encoder: TextEncoder | None = None
+    config: PretrainConfig,
+    text_encoder: TextEncoder | None = None,
+    *,
+    kind: type[MG3D] = MG3D,
 ) -> Pretraining:
     """Everything that learns in a run, with fresh weights that depend on `config.run.seed` only.
 
     Args:
         config: of the run. Objectives of weight 0 are not built.
         text_encoder: one already loaded, shared between runs.
+        kind: the class of the model, as for `build_model`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
-        model = build_model(config, text_encoder)
+        model = build_model(config, text_encoder, kind=kind)
         settings = _objective_settings(config, model)
         objectives = {}
         for position, name in enumerate(OBJECTIVES):

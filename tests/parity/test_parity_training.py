@@ -1,6 +1,6 @@
 """Case h: the whole training step, its losses, features and gradients, through our own model.
 
-The model is the library's, in its released behaviour (`mg3d.config.Quirks`).
+The model is the library's `ReleasedMG3D`, with all quirks of the released code.
 
 Tolerances. Golden numbers are those of a float64 run. Where our run can be float64 too (given
 maps), every number is held to 1e-6 of its maximum: that is the 1e-6 which the released SSM adds to

@@ -13,6 +13,7 @@ from torch import nn
 from mg3d.config import PRESETS, RELEASED_QUIRKS, change
 from mg3d.data.batch import Batch
 from mg3d.data.masking import blocks_to_voxels
+from mg3d.pretrained.released_model import ReleasedMG3D
 from mg3d.pretrained.released_names import sort_official
 from mg3d.text.encoder import TextEncoder
 from mg3d.training.step import Pretraining, build_pretraining
@@ -61,7 +62,8 @@ def build(case: Case) -> Pretraining:
         dim=len(official["multi_modal_vision_proj.bias"]),
         activation_checkpointing=True,  # less memory, same numbers
     )
-    pretraining = build_pretraining(config, text_encoder(found.text_encoder, sizes))
+    text = text_encoder(found.text_encoder, sizes)
+    pretraining = build_pretraining(config, text, kind=ReleasedMG3D)
     if not any(name.startswith("vision_encoder.") for name in official):
         pretraining.model.encoder = nn.Identity()
     assert set(found.pretraining) == {name for name, _ in pretraining.named_parameters()}
