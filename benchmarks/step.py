@@ -36,9 +36,11 @@ from benchmarks.measure import (
 from mg3d.config import PretrainConfig, change, find_preset
 from mg3d.data.batch import Batch
 from mg3d.text.encoder import CachedTextEncoder, load_text_encoder
+from mg3d.training.checkpoint import Progress
+from mg3d.training.losses import weigh
 from mg3d.training.memory import keep_freed_memory
-from mg3d.training.optimiser import build_optimiser, set_learning_rate
-from mg3d.training.step import Pretraining, build_pretraining, hide, weigh
+from mg3d.training.optimiser import build_optimiser, rate_of, set_rate
+from mg3d.training.step import Pretraining, build_pretraining, hide
 
 TOY = {"volume_shape": (32, 32, 32), "encoder_settings": {"channels": (4, 8, 8, 8)}, "dim": 32}
 
@@ -132,9 +134,9 @@ def one_step(
     batch: Batch,
     parts: Parts,
 ) -> None:
-    """What `mg3d.training.loop` does with one batch."""
+    """What `mg3d.training.fit` does with one batch."""
     lower = precision_of(config)
-    set_learning_rate(optimiser, 1, config)
+    set_rate(optimiser, rate_of(config)(Progress(0, 0.0)))
     with torch.autocast(batch.volume.device.type, lower, enabled=lower != torch.float32):
         total = weigh(pretraining(batch), config.weights.active())
     with parts.part("backward"):

@@ -9,6 +9,7 @@ Source: METHOD section 7 (contrastive objectives over the global batch). The rel
 the local gradient only, so that its effective gradient is 1 / processes of the true one.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -69,6 +70,20 @@ def global_mean(total: Float[Tensor, ""], count: int | float | Tensor) -> Float[
         total = gather(total.reshape(1)).sum()
         terms = gather(terms.reshape(1)).sum()
     return total / terms.clamp(min=torch.finfo(total.dtype).tiny)
+
+
+def largest(values: Sequence[float], device: torch.device) -> list[float]:
+    """The largest of each value over all processes, so that all decide the same.
+
+    Args:
+        values: as many on every process.
+        device: that the processes talk on.
+    """
+    if world() == 1:
+        return list(values)
+    own = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(own, op=dist.ReduceOp.MAX)
+    return [float(value) for value in own]
 
 
 class _Gather(torch.autograd.Function):

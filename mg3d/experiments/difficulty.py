@@ -8,63 +8,108 @@ probe and report-to-volume retrieval with an alignment head, on held-out patient
 
 import argparse
 import json
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from mg3d.config import PretrainConfig, change, find_preset
-from mg3d.data.augment import jitter_volume
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.encoders import Encoder
 from mg3d.evaluation.summary import evaluate, summarise
-from mg3d.training.loop import load_patients
-from mg3d.training.memory import keep_freed_memory
-from mg3d.training.sampler import StepSampler
+from mg3d.training.checkpoint import Progress
+from mg3d.training.devices import start_devices
+from mg3d.training.fit import Fitted, fit
+from mg3d.training.patients import load_patients, shown_batches
+from mg3d.training.run_folder import RunFolder
+from mg3d.training.run_log import RunLog
 from mg3d.training.step import build_pretraining
 
 
+class Classifier(nn.Module):
+    """An encoder with a linear head on the mean of its last map: one logit a label.
+
+    Args:
+        encoder: learns as well.
+        labels: how many.
+        seed: of the head's first weights.
+    """
+
+    def __init__(self, encoder: Encoder, labels: int, seed: int):
+        super().__init__()
+        self.encoder = encoder
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = nn.Linear(encoder.width, labels)
+
+    def forward(self, volume: Float[Tensor, "B 1 H W D"]) -> Float[Tensor, "B C"]:
+        """Logits."""
+        logits: Tensor = self.head(self.encoder(volume)[-1].flatten(2).mean(-1))
+        return logits
+
+
+def supervised_step(
+    classifier: nn.Module, batch: tuple[Float[Tensor, "B 1 H W D"], Float[Tensor, "B C"]]
+) -> dict[str, Tensor]:
+    """Binary cross-entropy, mean over patients and labels."""
+    volume, labels = batch
+    return {"bce": F.binary_cross_entropy_with_logits(classifier(volume), labels)}
+
+
 def supervise(
-    encoder: Encoder, train: VolumeReportDataset, config: PretrainConfig, seconds: float
-) -> int:
-    """Train an encoder on the labels, in place; how many steps it took."""
-    optimisation = config.optimisation
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.run.seed)
-        head = nn.Linear(encoder.width, train.labels().shape[1])
-    labels = torch.from_numpy(train.labels()).float()
-    row_of = {row: patient for patient, rows in enumerate(train.volumes_of) for row in rows}
-    jitter = config.augmentation
-    parameters = [*encoder.parameters(), *head.parameters()]
-    optimiser = torch.optim.AdamW(parameters, weight_decay=optimisation.weight_decay)
-    generator = torch.Generator().manual_seed(config.run.seed)
-    sampler = StepSampler(
-        train.volumes_of,
-        optimisation.batch_size,
+    encoder: Encoder,
+    train: VolumeReportDataset,
+    config: PretrainConfig,
+    seconds: float,
+    *,
+    folder: RunFolder | None = None,
+    stop_after: int | None = None,
+    log: RunLog | None = None,
+) -> Fitted:
+    """Train an encoder on the labels, in place, for so many seconds.
+
+    Args:
+        encoder: left on the device it was trained on.
+        train: patients with labels.
+        config: gives batch size, learning rate, jitter and seed.
+        seconds: of training; the learning rate falls to 0 with the time left.
+        folder: of the run; None: nothing is written.
+        stop_after: stop (and save) after this many steps, as if interrupted.
+        log: who is told.
+    """
+    labels = dict(zip(train.patients, torch.from_numpy(train.labels()).float(), strict=True))
+    devices = start_devices()
+    shown = shown_batches(train, config, 0, devices)
+
+    def batches(steps: range) -> Iterator[tuple[Tensor, Tensor]]:
+        for item in shown(steps):
+            target = torch.stack([labels[patient] for patient in item.batch.patient_id])
+            yield item.batch.volume, target
+
+    def rate(progress: Progress) -> float:
+        left = 1 - progress.seconds / seconds
+        return config.optimisation.learning_rate * min(1.0, (progress.step + 1) / 50) * left
+
+    classifier = Classifier(encoder, train.labels().shape[1], config.run.seed)
+    return fit(
+        classifier,
+        supervised_step,
+        batches,
+        torch.optim.AdamW(classifier.parameters(), weight_decay=config.optimisation.weight_decay),
+        steps=10**6,
         seed=config.run.seed,
-        first_step=0,
-        last_step=10**6,
+        devices=devices,
+        batch_size=config.optimisation.batch_size,
+        learning_rate=rate,
+        max_grad_norm=1.0,
+        max_seconds=seconds,
+        stop_after=stop_after,
+        folder=folder,
+        log=log,
     )
-    start, steps = time.perf_counter(), 0
-    for rows in sampler:
-        spent = (time.perf_counter() - start) / seconds  # the rate falls with the time left
-        if spent >= 1:
-            break
-        for group in optimiser.param_groups:
-            group["lr"] = optimisation.learning_rate * min(1.0, (steps + 1) / 50) * (1 - spent)
-        volumes = torch.stack(
-            [jitter_volume(train.load_volume(row), jitter, generator) for row in rows]
-        )
-        logits = head(encoder(volumes)[-1].flatten(2).mean(-1))
-        target = labels[[row_of[row] for row in rows]]
-        F.binary_cross_entropy_with_logits(logits, target).backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        steps += 1
-    return steps
 
 
 def main() -> None:
@@ -75,13 +120,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=135.0, help="of supervised training")
     arguments = parser.parse_args()
-    keep_freed_memory()
     preset = find_preset(arguments.preset)
     config = change(preset, seed=arguments.seed, weights=preset.weights.without("clip"))
-    pretraining = build_pretraining(config)
+    pretraining, device = build_pretraining(config), start_devices().device
+    pretraining.to(device)
+    pretraining.model.text_encoder.to(device)
     train, val = load_patients(config, arguments.data, pretraining.model.text_encoder.tokenizer)
     before = evaluate(pretraining, train, val, seed=config.run.seed)
-    steps = supervise(pretraining.model.encoder, train, config, arguments.seconds)
+    quiet = RunLog(line=lambda _: None, progress=False)
+    steps = supervise(pretraining.model.encoder, train, config, arguments.seconds, log=quiet).steps
     after = evaluate(pretraining, train, val, seed=config.run.seed)
     line = {"seed": config.run.seed, "patients": len(train.patients), "steps": steps}
     line |= {"seconds": arguments.seconds, "threads": torch.get_num_threads()}

@@ -11,15 +11,15 @@ word through, the classical one whole values.
 
 import argparse
 import json
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from mg3d.config import PretrainConfig, change, find_preset
-from mg3d.data.batch import collate
+from mg3d.config import AugmentationSettings, PretrainConfig, change, find_preset
+from mg3d.data.batch import Batch
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.encoders import Encoder
 from mg3d.evaluation.other_volume import mlm_rise
@@ -27,10 +27,13 @@ from mg3d.evaluation.summary import named
 from mg3d.model import MG3D, build_text_encoder
 from mg3d.objectives.mlm import MLM
 from mg3d.text.encoder import TextEncoder
+from mg3d.training.devices import start_devices
+from mg3d.training.fit import fit
 from mg3d.training.heldout import held_out_losses
-from mg3d.training.optimiser import build_optimiser, set_learning_rate
-from mg3d.training.sampler import StepSampler
-from mg3d.training.step import Pretraining, hide
+from mg3d.training.optimiser import build_optimiser, rate_of
+from mg3d.training.patients import shown_batches
+from mg3d.training.run_log import RunLog
+from mg3d.training.step import Pretraining, hide, pretrain_step
 
 
 class ToldPatients(VolumeReportDataset):
@@ -83,43 +86,49 @@ def run_one(
     data: Path, config: PretrainConfig, text: TextEncoder, labels: int
 ) -> dict[str, object]:
     """Train MLM alone on told patients; its held-out loss, and how far it rises by the swap."""
-    network = config.network
     train, val = (patients(data, split, config, text, labels) for split in ("train", "val"))
     with torch.random.fork_rng():
         torch.manual_seed(config.run.seed)
         model = MG3D(
-            Oracle(labels + 1, network.encoder_settings["channels"][-1]),
+            Oracle(labels + 1, config.network.encoder_settings["channels"][-1]),
             text,
             token_grid=(1, 1, labels + 1),
-            dim=network.dim,
-            fusion_layers=network.fusion_layers,
-            attention=network.attention,
+            dim=config.network.dim,
+            fusion_layers=config.network.fusion_layers,
+            attention=config.network.attention,
         )
-        learner = Pretraining(model, {"mlm": MLM(network.dim, text.vocabulary_size)})
-    optimiser = build_optimiser(learner, config)
-    sampler = StepSampler(
-        train.volumes_of,
-        config.optimisation.batch_size,
-        seed=config.run.seed,
-        first_step=0,
-        last_step=config.optimisation.total_steps,
+        learner = Pretraining(model, {"mlm": MLM(config.network.dim, text.vocabulary_size)})
+    devices = start_devices()
+    text.to(devices.device)
+
+    # Labels are no volumes: they are shown as they are.
+    still = change(config, augmentation=AugmentationSettings())
+    shown = shown_batches(train, still, text.pad_token, devices)
+
+    def batches(steps: range) -> Iterator[Batch]:
+        for step, item in zip(steps, shown(steps), strict=True):
+            generator = torch.Generator().manual_seed(config.run.seed * 10**6 + step)
+            yield hide(item.batch, config, text, generator)
+
+    fit(
+        learner,
+        pretrain_step,
+        batches,
+        build_optimiser(learner, config),
+        steps=config.optimisation.total_steps,
+        devices=devices,
+        learning_rate=rate_of(config),
+        log=RunLog(line=lambda _: None, progress=False),
     )
-    loader = DataLoader(train, batch_sampler=sampler, collate_fn=collate(text.pad_token))
-    for step, whole in enumerate(loader):
-        set_learning_rate(optimiser, step + 1, config)
-        generator = torch.Generator().manual_seed(config.run.seed * 10**6 + step)
-        learner(hide(whole, config, text, generator))["mlm"].backward()
-        optimiser.step()
-        optimiser.zero_grad()
     return {
         "benchmark": "mlm_oracle",
-        "attention": network.attention,
+        "attention": config.network.attention,
         "word_mask_ratio": config.masking.word_mask_ratio,
         "seed": config.run.seed,
         "steps": config.optimisation.total_steps,
         "patients": len(train.patients),
-        "mlm": held_out_losses(learner, val, config, "cpu")["mlm"],
-        **named("mlm_rise", mlm_rise(learner, val, config, "cpu", seed=config.run.seed)),
+        "mlm": held_out_losses(learner, val, config, devices.device)["mlm"],
+        **named("mlm_rise", mlm_rise(learner, val, config, devices.device, seed=config.run.seed)),
     }
 
 

@@ -1,11 +1,14 @@
-"""Pre-train from a shell: one process, or several under `accelerate launch -m mg3d.training`.
+"""Pre-train from a shell: one process, or several under torchrun or accelerate launch.
 
     python -m mg3d.training --data PREPARED --output RUN --preset paper --batch-size 8
+    torchrun --standalone --nproc_per_node 2 -m mg3d.training --data PREPARED --output RUN
 
-Prints one JSON line with the held-out losses before and after.
+Says on stderr where it computes and what it writes; prints one JSON line with the held-out losses
+before and after.
 """
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from pathlib import Path
 
 from mg3d.config import PretrainConfig, find_preset, read_config
 from mg3d.config.command import errors_in_one_line, given_values, read_command
+from mg3d.distributed import rank
 from mg3d.training.loop import pretrain
 
 PROG = "python -m mg3d.training"
@@ -52,8 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         call, config = read_command(
             Call, config, arguments, prog=PROG, description=__doc__.splitlines()[0]
         )
-        run = pretrain(config, call.data, call.output, resume=call.resume)
-    print(json.dumps({"steps": run.steps, "initial": run.initial, "final": run.final}))
+        try:
+            run = pretrain(config, call.data, call.output, resume=call.resume, log=say)
+        except KeyboardInterrupt:  # what was saved is said
+            sys.exit(128 + signal.SIGINT)
+    if rank() == 0:
+        print(json.dumps({"steps": run.steps, "initial": run.initial, "final": run.final}))
+
+
+def say(line: str) -> None:
+    """A line for the reader, beside the output, which is one line of JSON."""
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

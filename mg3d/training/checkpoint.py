@@ -6,28 +6,37 @@ random in a run is a function of the seed and the step, so no generator has to b
 """
 
 import json
+import os
 import shutil
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import nn
 
-from mg3d.config import PretrainConfig, flatten, parse_config
+Flatten = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come."""
+
+    step: int  # steps done
+    seconds: float  # of training
+    scaler: Mapping[str, Any] = field(default_factory=dict)  # of fp16's loss scale
 
 
 def save_checkpoint(
     folder: Path,
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
-    config: PretrainConfig,
-    *,
-    step: int,
-    seconds: float,
+    settings: Mapping[str, Any],
+    progress: Progress,
 ) -> None:
     """Write a checkpoint to `folder`, replacing the one there only when it is complete.
 
@@ -35,22 +44,31 @@ def save_checkpoint(
         folder: of this run's checkpoint.
         module: everything that learns.
         optimiser: its moments are saved, its learning rate is not (it follows from the step).
-        config: written along, and compared when the run is continued.
-        step: optimiser steps taken.
-        seconds: of training so far.
+        settings: as JSON holds them; compared when the run is continued.
+        progress: of the run.
+
+    Raises:
+        OSError: if it cannot be written, as on a full disk; the old one is left as it was.
+        safetensors.SafetensorError: likewise.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file({k: v.contiguous() for k, v in module.state_dict().items()}, partial / MODEL)
-    moments = {
-        f"{index}.{name}": value.contiguous()
-        for index, entry in optimiser.state_dict()["state"].items()
-        for name, value in entry.items()
-    }
-    save_file(moments, partial / OPTIMISER)
-    state = {"step": step, "seconds": seconds, "config": asdict(config)}
-    (partial / STATE).write_text(json.dumps(state, indent=2))
+    try:
+        partial.mkdir(parents=True)
+        save_model(module, str(partial / MODEL))  # tied weights once
+        tensors, numbers = _moments(optimiser)
+        save_file(tensors, partial / OPTIMISER)
+        state = {"step": progress.step, "seconds": progress.seconds, "config": settings}
+        if progress.scaler:
+            state["scaler"] = progress.scaler
+        if numbers:
+            state["optimiser"] = numbers
+        (partial / STATE).write_text(json.dumps(state, indent=2))
+        for file in partial.iterdir():
+            _flush(file)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
@@ -72,9 +90,20 @@ def load_checkpoint(
     folder: Path,
     module: nn.Module,
     optimiser: torch.optim.Optimizer | None,
-    config: PretrainConfig,
-) -> dict[str, Any]:
-    """Put a checkpoint's weights and moments in place; return its `step` and `seconds`.
+    settings: Mapping[str, Any],
+    *,
+    free: Collection[str] = (),
+    flatten: Flatten | None = None,
+) -> Progress:
+    """Put a checkpoint's weights and moments in place; return how far it had come.
+
+    Args:
+        folder: that `save_checkpoint` wrote.
+        module: gets the weights.
+        optimiser: gets the moments; None to leave them.
+        settings: of the run that goes on.
+        free: settings that may differ, by flat name, because they decide no number.
+        flatten: stored settings as one flat mapping; None: by dotted name.
 
     Raises:
         FileNotFoundError: if the folder holds no checkpoint.
@@ -85,29 +114,51 @@ def load_checkpoint(
             f"{folder} holds no checkpoint ({STATE} is missing); give a folder that a run wrote"
         )
     state = json.loads((folder / STATE).read_text())
-    _check_settings(parse_config(state["config"], folder / STATE), config, folder)
-    module.load_state_dict(load_file(folder / MODEL))
-    if optimiser is not None:
-        entries: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in load_file(folder / OPTIMISER).items():
-            index, name = key.split(".", 1)
-            entries.setdefault(int(index), {})[name] = value
-        groups = optimiser.state_dict()["param_groups"]
-        optimiser.load_state_dict({"state": entries, "param_groups": groups})
-    return {"step": state["step"], "seconds": state["seconds"]}
-
-
-# Settings that may change when a run is continued: they decide no number.
-FREE_SETTINGS = {"workers", "save_every", "text_cache_mb", "activation_checkpointing"}
-
-
-def _check_settings(made: PretrainConfig, config: PretrainConfig, folder: Path) -> None:
-    saved, asked = flatten(made), flatten(config)
-    differ = [name for name in asked if name not in FREE_SETTINGS and saved[name] != asked[name]]
+    flatten = flatten or dotted
+    before, after = flatten(state["config"]), flatten(json.loads(json.dumps(settings)))
+    differ = [k for k in {**after, **before} if k not in free and before.get(k) != after.get(k)]
     if differ:
         first = differ[0]
         raise ValueError(
             f"{folder} was made with other settings ({', '.join(differ)}; {first} was "
-            f"{saved[first]}, now {asked[first]}); continue with the same settings, or start "
-            "in another folder"
+            f"{before.get(first)}, now {after.get(first)}); continue with the same settings, or "
+            "start in another folder"
         )
+    load_model(module, str(folder / MODEL))
+    if optimiser is not None:
+        entries: dict[int, dict[str, Any]] = {}
+        values = load_file(folder / OPTIMISER) | state.get("optimiser", {})
+        for key, value in values.items():
+            index, name = key.split(".", 1)
+            entries.setdefault(int(index), {})[name] = value
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": entries, "param_groups": groups})
+    return Progress(state["step"], state["seconds"], state.get("scaler", {}))
+
+
+def _moments(optimiser: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The optimiser's state by parameter and name: tensors, and what is none (numbers, None)."""
+    values = {
+        f"{index}.{name}": value
+        for index, entry in optimiser.state_dict()["state"].items()
+        for name, value in entry.items()
+    }
+    tensors = {key: v.contiguous() for key, v in values.items() if isinstance(v, torch.Tensor)}
+    return tensors, {key: v for key, v in values.items() if key not in tensors}
+
+
+def _flush(file: Path) -> None:
+    """Have the file on the disk, not on its way there; a full network disk says so only here."""
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def dotted(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name, as the command line calls them."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= dotted(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

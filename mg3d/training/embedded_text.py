@@ -16,14 +16,15 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mg3d.data.masking import hide_words
@@ -32,6 +33,10 @@ from mg3d.phantom.report import write_report
 from mg3d.text.encoder import TextEncoder, load_text_encoder, quiet_transformers
 from mg3d.text.report import report_sentences
 from mg3d.text.tokens import TokenizedReport, tokenize_report
+from mg3d.training.checkpoint import Progress
+from mg3d.training.fit import fit
+from mg3d.training.run_folder import RunFolder
+from mg3d.training.run_log import RunLog
 
 TRAIN_SEED, HELD_OUT_SEED = 20_000, 20_001  # of phantom data sets used for nothing else
 TRAIN_REPORTS, HELD_OUT_REPORTS = 8_000, 300
@@ -95,11 +100,24 @@ def build_tokenizer(pieces: Sequence[str]) -> Any:
     )
 
 
-def masked_loss(
-    model: nn.Module, tokenizer: Any, reports: Sequence[TokenizedReport], generator: torch.Generator
-) -> Float[Tensor, ""]:
-    """Cross-entropy at the hidden words of a batch of reports, in nats per token."""
-    bert: Any = model
+@dataclass(frozen=True)
+class MaskedReports:
+    """Reports with some of their words hidden."""
+
+    tokens: Int[Tensor, "B T"]
+    read: Int[Tensor, "B T"]  # tokens, the hidden ones replaced
+    hidden: Bool[Tensor, "B T"]
+    padding: Bool[Tensor, "B T"]
+
+    def to(self, device: torch.device | str) -> "MaskedReports":
+        """The same on `device`."""
+        return MaskedReports(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+def mask_reports(
+    tokenizer: Any, reports: Sequence[TokenizedReport], generator: torch.Generator
+) -> MaskedReports:
+    """A batch of reports, padded, with whole words hidden."""
     pad = functools.partial(nn.utils.rnn.pad_sequence, batch_first=True)
     tokens = pad([r.tokens for r in reports], padding_value=tokenizer.pad_token_id)
     word = pad([r.word for r in reports], padding_value=-1)
@@ -114,8 +132,31 @@ def masked_loss(
         special_tokens=tokenizer.all_special_ids,
         generator=generator,
     )
-    states = bert.bert(input_ids=read, attention_mask=(~padding).long()).last_hidden_state
-    return F.cross_entropy(bert.cls(states[hidden]), tokens[hidden])
+    return MaskedReports(tokens, read, hidden, padding)
+
+
+class HiddenWords(nn.Module):
+    """Logits at the hidden words only: the others would cost the most and teach nothing.
+
+    Args:
+        model: a BERT with a prediction head.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model: Any = model
+
+    def forward(self, batch: MaskedReports) -> Float[Tensor, "M V"]:
+        """One row a hidden token, one column an entry of the vocabulary."""
+        attended = (~batch.padding).long()
+        states = self.model.bert(input_ids=batch.read, attention_mask=attended).last_hidden_state
+        logits: Tensor = self.model.cls(states[batch.hidden])
+        return logits
+
+
+def masked_words_step(words: nn.Module, batch: MaskedReports) -> dict[str, Tensor]:
+    """Cross-entropy at the hidden words of a batch of reports, in nats per token."""
+    return {"mlm": F.cross_entropy(words(batch), batch.tokens[batch.hidden])}
 
 
 def untrained(vocabulary_size: int, seed: int) -> nn.Module:
@@ -169,35 +210,81 @@ def sinusoids(positions: int, width: int) -> Float[Tensor, "P w"]:
     return torch.cat([phase.sin(), phase.cos()], dim=1) * 2**0.5
 
 
+def excerpts(
+    reports: Sequence[Sequence[str]], tokenizer: Any, *, steps: int, seed: int
+) -> Callable[[range], Iterator[MaskedReports]]:
+    """The batches of any steps: short texts first, whole reports last.
+
+    How many numbers a step draws depends on the texts drawn before, so the steps before the first
+    one asked for are drawn again.
+
+    Args:
+        reports: sentences of each.
+        tokenizer: of the encoder.
+        steps: of the whole run, over which the texts grow.
+        seed: of the run.
+    """
+
+    def batches(asked: range) -> Iterator[MaskedReports]:
+        generator = torch.Generator().manual_seed(seed)
+        choice = np.random.default_rng(seed)
+        for step in range(asked.stop):
+            longest = 2 + round(14 * step / steps)  # sentences
+            batch: list[TokenizedReport] = []
+            while sum(len(excerpt.tokens) for excerpt in batch) < BATCH_TOKENS:
+                report = reports[int(choice.integers(len(reports)))]
+                start = int(choice.integers(len(report))) if choice.random() < 0.7 else 0
+                sentences = report[start : start + int(choice.integers(1, longest + 1))]
+                batch.append(tokenize_report(tokenizer, sentences, MAX_TOKENS))
+            masked = mask_reports(tokenizer, batch, generator)
+            if step in asked:
+                yield masked
+
+    return batches
+
+
 def train(
-    reports: Sequence[Sequence[str]], tokenizer: Any, *, steps: int = STEPS, seed: int = 0
+    reports: Sequence[Sequence[str]],
+    tokenizer: Any,
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+    folder: RunFolder | None = None,
+    stop_after: int | None = None,
+    log: RunLog | None = None,
 ) -> nn.Module:
-    """Train the small BERT. The same arguments give the same weights on the same machine."""
+    """Train the small BERT. The same arguments give the same weights on the same machine.
+
+    Args:
+        reports: sentences of each.
+        tokenizer: from `build_tokenizer`.
+        steps: of the whole run.
+        seed: of first weights, texts and hidden words.
+        folder: of the run; None: nothing is written.
+        stop_after: stop (and save) after this many steps, as if interrupted.
+        log: who is told.
+    """
     model = untrained(len(tokenizer), seed)
-    generator = torch.Generator().manual_seed(seed)
-    choice = np.random.default_rng(seed)
     learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(learnt, lr=LEARNING_RATE, weight_decay=0.01)
     warmup = steps // 10 + 1
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda s: min((s + 1) / warmup, (steps - s) / max(1, steps - warmup))
+
+    def rate(progress: Progress) -> float:
+        step = progress.step
+        return LEARNING_RATE * min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
+
+    fit(
+        HiddenWords(model),
+        masked_words_step,
+        excerpts(reports, tokenizer, steps=steps, seed=seed),
+        torch.optim.AdamW(learnt, weight_decay=0.01),
+        steps=steps,
+        seed=seed,
+        learning_rate=rate,
+        max_grad_norm=1.0,
+        folder=folder,
+        stop_after=stop_after,
+        log=log,
     )
-    for step in range(steps):
-        longest = 2 + round(14 * step / steps)  # sentences: short texts first, whole reports last
-        batch: list[TokenizedReport] = []
-        while sum(len(excerpt.tokens) for excerpt in batch) < BATCH_TOKENS:
-            report = reports[int(choice.integers(len(reports)))]
-            start = int(choice.integers(len(report))) if choice.random() < 0.7 else 0
-            sentences = report[start : start + int(choice.integers(1, longest + 1))]
-            batch.append(tokenize_report(tokenizer, sentences, MAX_TOKENS))
-        loss = masked_loss(model, tokenizer, batch, generator)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(learnt, 1.0)
-        optimiser.step()
-        schedule.step()
-        if step % 100 == 0 or step == steps - 1:
-            print(f"step {step}: loss {loss.item():.3f}", flush=True)
     return model.eval()
 
 
@@ -215,8 +302,12 @@ def held_out_loss(model: nn.Module, tokenizer: Any, reports: Sequence[Sequence[s
     """Loss at hidden words of reports never trained on."""
     generator = torch.Generator().manual_seed(0)
     tokens = [tokenize_report(tokenizer, report, MAX_TOKENS) for report in reports]
-    batches = [tokens[i : i + 50] for i in range(0, len(tokens), 50)]
-    return float(np.mean([masked_loss(model, tokenizer, b, generator).item() for b in batches]))
+    device = next(model.parameters()).device
+    losses = []
+    for start in range(0, len(tokens), 50):
+        batch = mask_reports(tokenizer, tokens[start : start + 50], generator).to(device)
+        losses.append(masked_words_step(HiddenWords(model), batch)["mlm"].item())
+    return float(np.mean(losses))
 
 
 def unigram_loss(

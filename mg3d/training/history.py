@@ -1,11 +1,11 @@
 """The run's table of numbers: one row per step, written as it goes.
 
 Columns: `step`, `seconds` since the start of the run, `learning_rate`, `total`, one column per
-objective (training batch), and `val_<objective>` on held-out patients where it was measured.
+loss (training batch), and `val_<name>` on held-out patients where it was measured.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -14,29 +14,30 @@ class History:
 
     Args:
         path: of the CSV file, or None to keep the rows in memory only.
-        columns: in order; a row leaves out what it did not measure.
+        columns: in order; a row leaves out what it did not measure. What a row measures beyond
+            them becomes a column at the end.
         keep_up_to: on continuing a run, the last step whose row is kept.
     """
 
-    def __init__(self, path: Path | None, columns: list[str], keep_up_to: int = 0):
+    def __init__(self, path: Path | None, columns: Sequence[str] = (), keep_up_to: int = 0):
         self.path = path
-        self.columns = columns
+        self.columns = list(columns)
         self.rows: list[Mapping[str, float | int]] = []
         if path is not None and keep_up_to and path.exists():
             with path.open(newline="") as table:
-                for row in csv.DictReader(table):
+                reader = csv.DictReader(table)
+                self._widen(reader.fieldnames or ())
+                for row in reader:
                     if int(row["step"]) <= keep_up_to:
                         self.rows.append({k: float(v) for k, v in row.items() if v})
-        if path is not None:
-            with path.open("w", newline="") as table:
-                writer = csv.DictWriter(table, columns)
-                writer.writeheader()
-                writer.writerows(self._text(row) for row in self.rows)
+        self._write_all()
 
     def add(self, row: Mapping[str, float | int]) -> None:
         """Append one row, to memory and to the file."""
         self.rows.append(row)
-        if self.path is not None:
+        if self._widen(row):
+            self._write_all()
+        elif self.path is not None:
             with self.path.open("a", newline="") as table:
                 csv.DictWriter(table, self.columns).writerow(self._text(row))
 
@@ -44,6 +45,18 @@ class History:
         """Steps at which `name` was measured, and its values."""
         rows = [row for row in self.rows if name in row]
         return [int(row["step"]) for row in rows], [row[name] for row in rows]
+
+    def _widen(self, names: Sequence[str] | Mapping[str, float | int]) -> bool:
+        new = [name for name in names if name not in self.columns]
+        self.columns += new
+        return bool(new)
+
+    def _write_all(self) -> None:
+        if self.path is not None:
+            with self.path.open("w", newline="") as table:
+                writer = csv.DictWriter(table, self.columns)
+                writer.writeheader()
+                writer.writerows(self._text(row) for row in self.rows)
 
     @staticmethod
     def _text(row: Mapping[str, float | int]) -> dict[str, float | int]:

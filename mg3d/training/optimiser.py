@@ -8,10 +8,13 @@ these groups by substrings of their names, which leaves a few heads at the base 
 is where the paper draws it, between the encoder and the rest.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from mg3d.config import PretrainConfig
+from mg3d.training.checkpoint import Progress
 
 # A name here is also in mg3d.config.settings.OPTIMISERS.
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -23,25 +26,26 @@ def build_optimiser(module: nn.Module, config: PretrainConfig) -> torch.optim.Op
     Raises:
         ValueError: if `config.optimisation.optimiser` is not a key of `OPTIMISERS`.
     """
-    settings = config.optimisation
-    if settings.optimiser not in OPTIMISERS:
-        raise ValueError(f"optimiser is one of {', '.join(OPTIMISERS)}; got '{settings.optimiser}'")
+    if config.optimisation.optimiser not in OPTIMISERS:
+        raise ValueError(
+            f"optimiser is one of {', '.join(OPTIMISERS)}; got '{config.optimisation.optimiser}'"
+        )
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             in_encoder = name.startswith("model.encoder.")
             decayed = parameter.ndim > 1 and "modality" not in name
             groups.setdefault((in_encoder, decayed), []).append(parameter)
-    return OPTIMISERS[settings.optimiser](
+    return OPTIMISERS[config.optimisation.optimiser](
         [
             {
                 "params": parameters,
-                "factor": 1.0 if in_encoder else settings.head_factor,
-                "weight_decay": settings.weight_decay if decayed else 0.0,
+                "factor": 1.0 if in_encoder else config.optimisation.head_factor,
+                "weight_decay": config.optimisation.weight_decay if decayed else 0.0,
             }
             for (in_encoder, decayed), parameters in groups.items()
         ],
-        lr=settings.learning_rate,
+        lr=config.optimisation.learning_rate,
     )
 
 
@@ -58,14 +62,20 @@ def schedule(step: int, *, warmup_steps: int, total_steps: int) -> float:
     return max(0.0, (total_steps - step) / max(1, total_steps - warmup_steps))
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, step: int, config: PretrainConfig) -> float:
-    """Give every group the rate of this step; return the base rate."""
-    settings = config.optimisation
-    rate = settings.learning_rate * schedule(
-        step,
-        warmup_steps=settings.warmup_steps,
-        total_steps=settings.total_steps,
-    )
-    for group in optimiser.param_groups:
-        group["lr"] = rate * group["factor"]
+def rate_of(config: PretrainConfig) -> Callable[[Progress], float]:
+    """The learning rate of the step to come, from what is done."""
+
+    def rate(progress: Progress) -> float:
+        return config.optimisation.learning_rate * schedule(
+            progress.step + 1,
+            warmup_steps=config.optimisation.warmup_steps,
+            total_steps=config.optimisation.total_steps,
+        )
+
     return rate
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group of parameters this rate, times its `factor` if it has one."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group.get("factor", 1.0)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from mg3d.config import PretrainConfig, parse_config
@@ -73,9 +72,15 @@ class Pretraining(HubModel):
         return next((item for item in self.objectives.values() if isinstance(item, kind)), None)
 
 
-def weigh(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Tensor, ""]:
-    """The weighted total of the losses, METHOD section 7: sum of weight times loss."""
-    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+def pretrain_step(pretraining: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """The step that `mg3d.training.fit` repeats: every objective's loss, by name.
+
+    Args:
+        pretraining: a `Pretraining`, maybe spread over several devices.
+        batch: with parts hidden by `hide`, on the module's device.
+    """
+    losses: dict[str, Tensor] = pretraining(batch)
+    return losses
 
 
 def hide(

@@ -9,7 +9,7 @@ from mg3d.config import PRESETS, change
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.form import PreparedForm
 from mg3d.data.volume_dataset import VolumeDataset
-from mg3d.training.loop import load_patients
+from mg3d.training.patients import load_patients
 
 TINY = PreparedForm.of_grid((32, 32, 32), (7.5, 7.5, 7.5), (1.0, 1.0, 1.0), (-1000.0, 1000.0))
 GRID = {"shape": [32, 32, 32], "spacing_mm": [7.5, 7.5, 7.5], "crop": [1.0, 1.0, 1.0]}

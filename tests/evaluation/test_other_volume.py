@@ -8,7 +8,7 @@ import torch
 
 from mg3d.evaluation.other_volume import mlm_rise
 from mg3d.training.heldout import held_out_batches
-from mg3d.training.loop import load_patients
+from mg3d.training.patients import load_patients
 from mg3d.training.step import build_pretraining
 
 

@@ -11,7 +11,7 @@ from mg3d.objectives import OBJECTIVES
 from mg3d.objectives.sfr import SFR
 from mg3d.objectives.ssm import SSM, ssm_loss
 from mg3d.training.heldout import held_out_batches
-from mg3d.training.loop import load_patients
+from mg3d.training.patients import load_patients
 from mg3d.training.step import build_pretraining
 
 

@@ -24,7 +24,8 @@ from mg3d.data.batch import Batch
 from mg3d.model import Features
 from mg3d.objectives.sfr import SentenceGuesses
 from mg3d.pretrained.released_names import official_name, our_name
-from mg3d.training.step import Pretraining, weigh
+from mg3d.training.losses import weigh
+from mg3d.training.step import Pretraining
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}  # of max |.|, see above
 

@@ -12,7 +12,7 @@ from mg3d.data.batch import collate
 from mg3d.model import FEATURES, MG3D, build_model
 from mg3d.pretrained.load import load_pretrained
 from mg3d.pretrained.released_model import ReleasedMG3D, model_kind
-from mg3d.training.loop import load_patients
+from mg3d.training.patients import load_patients
 from mg3d.training.step import Pretraining, build_pretraining, hide
 
 

@@ -2,11 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from mg3d.config import PRESETS, change
 from mg3d.training import checkpoint
-from mg3d.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from mg3d.training.checkpoint import Progress, find_checkpoint, load_checkpoint, save_checkpoint
 
-CONFIG = PRESETS["tiny"]
+SETTINGS = {"network": {"dim": 128}, "seed": 0, "workers": 0}
 
 
 def trained(steps=3, seed=0):
@@ -22,9 +21,9 @@ def trained(steps=3, seed=0):
 
 def test_weights_and_moments_come_back_bit_for_bit(tmp_path):
     model, optimiser = trained()
-    save_checkpoint(tmp_path / "c", model, optimiser, CONFIG, step=3, seconds=1.5)
+    save_checkpoint(tmp_path / "c", model, optimiser, SETTINGS, Progress(3, 1.5))
     other, fresh = trained(steps=0, seed=1)
-    assert load_checkpoint(tmp_path / "c", other, fresh, CONFIG) == {"step": 3, "seconds": 1.5}
+    assert load_checkpoint(tmp_path / "c", other, fresh, SETTINGS) == Progress(3, 1.5)
     for module, opt in ((model, optimiser), (other, fresh)):
         torch.manual_seed(9)
         module(torch.randn(8, 4)).pow(2).sum().backward()
@@ -34,32 +33,89 @@ def test_weights_and_moments_come_back_bit_for_bit(tmp_path):
 
 def test_a_run_killed_while_saving_keeps_the_last_whole_checkpoint(tmp_path, monkeypatch):
     model, optimiser = trained()
-    save_checkpoint(tmp_path / "c", model, optimiser, CONFIG, step=3, seconds=0.0)
+    save_checkpoint(tmp_path / "c", model, optimiser, SETTINGS, Progress(3, 0.0))
     monkeypatch.setattr(checkpoint.json, "dumps", lambda *_, **__: 1 / 0)  # dies half-way
     with pytest.raises(ZeroDivisionError):
-        save_checkpoint(tmp_path / "c", model, optimiser, CONFIG, step=4, seconds=0.0)
+        save_checkpoint(tmp_path / "c", model, optimiser, SETTINGS, Progress(4, 0.0))
     monkeypatch.undo()
     found = find_checkpoint(tmp_path / "c")
-    assert load_checkpoint(found, model, optimiser, CONFIG)["step"] == 3
+    assert load_checkpoint(found, model, optimiser, SETTINGS).step == 3
 
 
 def test_a_run_killed_between_the_two_moves_is_found(tmp_path):
     model, optimiser = trained()
-    save_checkpoint(tmp_path / "c", model, optimiser, CONFIG, step=3, seconds=0.0)
+    save_checkpoint(tmp_path / "c", model, optimiser, SETTINGS, Progress(3, 0.0))
     (tmp_path / "c").rename(tmp_path / "c.old")
     assert find_checkpoint(tmp_path / "c") == tmp_path / "c.old"
 
 
 def test_other_settings_are_named(tmp_path):
     model, optimiser = trained()
-    save_checkpoint(tmp_path / "c", model, optimiser, CONFIG, step=3, seconds=0.0)
-    with pytest.raises(ValueError, match=r"dim was 128, now 64"):
-        load_checkpoint(tmp_path / "c", model, optimiser, change(CONFIG, dim=64))
-    load_checkpoint(tmp_path / "c", model, optimiser, change(CONFIG, workers=3))  # decides nothing
+    save_checkpoint(tmp_path / "c", model, optimiser, SETTINGS, Progress(3, 0.0))
+    with pytest.raises(ValueError, match=r"settings \(network.dim; network.dim was 128, now 64\)"):
+        load_checkpoint(tmp_path / "c", model, optimiser, SETTINGS | {"network": {"dim": 64}})
+    with pytest.raises(ValueError, match=r"seed was 0, now None"):
+        load_checkpoint(tmp_path / "c", model, optimiser, {"network": {"dim": 128}, "workers": 0})
+
+
+def test_settings_that_decide_no_number_may_differ(tmp_path):
+    model, optimiser = trained()
+    save_checkpoint(tmp_path / "c", model, optimiser, SETTINGS, Progress(3, 0.0))
+    free = {"workers"}
+    load_checkpoint(tmp_path / "c", model, optimiser, SETTINGS | {"workers": 3}, free=free)
+    with pytest.raises(ValueError, match="workers was 0, now 3"):
+        load_checkpoint(tmp_path / "c", model, optimiser, SETTINGS | {"workers": 3})
+
+
+def test_tied_weights_come_back_tied(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    model[1].weight = model[0].weight
+    expected = model[0].weight.detach().clone()
+    optimiser = torch.optim.SGD(model.parameters())
+    save_checkpoint(tmp_path / "c", model, optimiser, {}, Progress(1, 0.0))
+    nn.init.zeros_(model[0].weight)
+    load_checkpoint(tmp_path / "c", model, optimiser, {})
+    assert model[0].weight.equal(expected) and model[1].weight is model[0].weight
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_an_optimiser_s_numbers_come_back_too(tmp_path, momentum):
+    def sgd():
+        torch.manual_seed(0)
+        model = nn.Linear(4, 2)
+        return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum)
+
+    def move(model, optimiser):
+        model(torch.ones(1, 4)).sum().backward()
+        optimiser.step()
+
+    (model, optimiser), (other, fresh) = sgd(), sgd()
+    move(model, optimiser)
+    save_checkpoint(tmp_path / "c", model, optimiser, {}, Progress(1, 0.0))
+    load_checkpoint(tmp_path / "c", other, fresh, {})
+    for pair in ((model, optimiser), (other, fresh)):
+        pair[1].zero_grad()
+        move(*pair)
+    assert torch.equal(model.weight, other.weight)
+
+
+def test_the_loss_scale_comes_back(tmp_path):
+    model, optimiser = trained()
+    state = Progress(3, 0.0, {"scale": 1024.0, "growth_factor": 2.0, "_growth_tracker": 3})
+    save_checkpoint(tmp_path / "c", model, optimiser, {}, state)
+    assert load_checkpoint(tmp_path / "c", model, optimiser, {}) == state
+
+
+def test_what_could_not_be_written_whole_is_taken_away(tmp_path, monkeypatch):
+    model, optimiser = trained()
+    monkeypatch.setattr(checkpoint, "save_file", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_checkpoint(tmp_path / "c", model, optimiser, {}, Progress(3, 0.0))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_without_checkpoint_is_refused(tmp_path):
     model, optimiser = trained()
     assert find_checkpoint(tmp_path / "c") is None
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
-        load_checkpoint(tmp_path, model, optimiser, CONFIG)
+        load_checkpoint(tmp_path, model, optimiser, SETTINGS)

@@ -4,7 +4,7 @@ import torch
 from mg3d.config import change
 from mg3d.training import heldout
 from mg3d.training.heldout import held_out_batches, held_out_losses
-from mg3d.training.loop import load_patients
+from mg3d.training.patients import load_patients
 from mg3d.training.step import build_pretraining
 
 

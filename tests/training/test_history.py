@@ -18,3 +18,14 @@ def test_a_continued_run_drops_what_came_after_its_checkpoint(tmp_path):
     assert again.column("mim") == ([1, 2, 3], [0.1, 0.2, 0.7])
     assert again.column("val_mim") == ([3], [0.9])
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 4
+
+
+def test_what_a_later_row_measures_becomes_a_column(tmp_path):
+    history = History(tmp_path / "history.csv", ["step"])
+    history.add({"step": 1, "bce": 0.5})
+    history.add({"step": 2, "bce": 0.25, "dice": 0.75})
+    table = (tmp_path / "history.csv").read_text().splitlines()
+    assert table == ["step,bce,dice", "1,0.5,", "2,0.25,0.75"]
+    again = History(tmp_path / "history.csv", ["step"], keep_up_to=2)
+    assert again.columns == ["step", "bce", "dice"]
+    assert again.column("dice") == ([2], [0.75])

@@ -109,8 +109,8 @@ def test_the_text_encoder_is_not_trained_and_not_saved(train, config, text_encod
 
 def test_every_parameter_of_the_model_learns_from_the_whole_loss(config, prepared, text_encoder):
     from mg3d.training.heldout import held_out_batches
-    from mg3d.training.loop import load_patients
-    from mg3d.training.step import weigh
+    from mg3d.training.losses import weigh
+    from mg3d.training.patients import load_patients
 
     pretraining = build_pretraining(config, text_encoder)
     _, val = load_patients(config, prepared, text_encoder.tokenizer)
@@ -132,16 +132,17 @@ def test_fewer_patients_than_a_batch_make_a_smaller_batch_and_say_so(train, conf
     said = []
     run = train(change(config, batch_size=16), log=said.append)
     assert run.config.optimisation.batch_size == 9
+    assert "9 patients per process, 9 per step" in said[0]
     assert "batch_size 16 -> 9: there are 9 training patients" in said
 
 
-def test_a_run_says_first_how_much_of_the_reports_it_does_not_read_row_r4(train, config):
+def test_a_run_says_at_its_start_how_much_of_the_reports_it_does_not_read_row_r4(train, config):
     said = []
     run = train(change(config, max_tokens=40), log=said.append, stop_after=1)
     left_out = run.train.left_out + run.val.left_out
     patients = len(run.train.patients) + len(run.val.patients)
-    assert said[0] == str(left_out)
-    assert said[0].startswith(f"reports: {patients} of {patients} are longer than max_tokens 40")
+    assert said[1] == str(left_out)
+    assert said[1].startswith(f"reports: {patients} of {patients} are longer than max_tokens 40")
     kept = train(change(config, max_tokens=40, report_cut="keep_impression"), "kept", stop_after=1)
     assert left_out.impressions_lost > 0 == kept.train.left_out.impressions_lost
 

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from mg3d.config import PRESETS, LossWeights, change, write_config
 from mg3d.training import __main__ as command
-from mg3d.training.__main__ import main
+from mg3d.training.__main__ import main, say
 
 SMALL = [
     *("--volume-shape", "32", "32", "32", "--encoder-settings", '{"channels": [4, 8, 8, 8]}'),
@@ -47,7 +47,7 @@ def test_the_preset_is_changed_by_what_is_asked_for(asked, tmp_path):
     asks = ["--preset", "small", "--weights.ssm", "0", "--weights.clip=2.5", "--seed", "7"]
     main(["--data", "d", "--output", str(tmp_path), "--resume", "--batch-size=8", *asks])
     ((config, data, output, options),) = asked
-    assert (str(data), output, options) == ("d", tmp_path, {"resume": True})
+    assert (str(data), output, options) == ("d", tmp_path, {"resume": True, "log": say})
     weights = LossWeights(ssm=0, clip=2.5)
     assert config == change(PRESETS["small"], seed=7, batch_size=8, weights=weights)
 

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from mg3d.config import PRESETS, change, settings
-from mg3d.training.optimiser import OPTIMISERS, build_optimiser, schedule, set_learning_rate
+from mg3d.training.checkpoint import Progress
+from mg3d.training.optimiser import OPTIMISERS, build_optimiser, rate_of, schedule, set_rate
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_heads_learn_faster_than_the_encoder_and_biases_do_not_decay():
     config = change(PRESETS["paper"], learning_rate=1.0, warmup_steps=0)
     module = model()
     optimiser = build_optimiser(module, config)
-    set_learning_rate(optimiser, 0, config)
+    set_rate(optimiser, 1.0)
     settings = {
         id(p): (g["lr"], g["weight_decay"]) for g in optimiser.param_groups for p in g["params"]
     }
@@ -34,6 +35,12 @@ def test_heads_learn_faster_than_the_encoder_and_biases_do_not_decay():
     assert settings[id(module.model.encoder.bias)] == (1.0, 0.0)
     assert settings[id(module.model.head.weight)] == (5.0, 1e-8)
     assert id(module.model.frozen.weight) not in settings
+
+
+def test_the_rate_of_a_step_counts_it_as_done():
+    config = change(PRESETS["paper"], learning_rate=2.0, warmup_steps=10, total_steps=110)
+    rate = rate_of(config)
+    assert [rate(Progress(step, 0.0)) for step in (0, 9, 59, 109)] == [0.2, 2.0, 1.0, 0.0]
 
 
 def test_the_paper_uses_plain_adam():

@@ -10,8 +10,9 @@ from mg3d.encoders import build_encoder
 from mg3d.objectives import OBJECTIVES
 from mg3d.objectives.clip import CLIP
 from mg3d.objectives.mim import MIM
-from mg3d.training.loop import load_patients
-from mg3d.training.step import build_pretraining, hide, weigh
+from mg3d.training.losses import weigh
+from mg3d.training.patients import load_patients
+from mg3d.training.step import build_pretraining, hide
 
 
 @pytest.fixture
@@ -22,11 +23,6 @@ def batch(config, prepared, text_encoder):
 
 def numbers(seed=5):
     return torch.Generator().manual_seed(seed)
-
-
-def test_the_total_by_hand():
-    terms = {"mim": torch.tensor(2.0), "clip": torch.tensor(3.0)}
-    assert weigh(terms, {"mim": 0.5, "ssm": 9.0, "clip": 10.0}) == 0.5 * 2 + 10 * 3
 
 
 def test_every_active_objective_gives_its_own_loss(config, batch, text_encoder):

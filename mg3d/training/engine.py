@@ -1,0 +1,124 @@
+"""One step of any training on this process's device: losses, gradient, optimiser."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mg3d.training.checkpoint import Progress
+from mg3d.training.devices import Devices
+from mg3d.training.losses import weigh
+from mg3d.training.optimiser import set_rate
+from mg3d.training.seeds import random_of_step
+
+Item = TypeVar("Item")
+Step = Callable[[nn.Module, Item], Mapping[str, Tensor]]
+
+
+class Engine(Generic[Item]):
+    """Takes steps. The module is spread over the devices when this is made.
+
+    Args:
+        module: everything that learns.
+        step: losses by name from the module and one batch.
+        optimiser: of the module's parameters.
+        devices: of the run.
+        weights: share of each loss in the total; None: 1 each.
+        max_grad_norm: largest norm of the gradient; 0 leaves it alone.
+        seed: of what layers draw.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        step: Step[Item],
+        optimiser: torch.optim.Optimizer,
+        devices: Devices,
+        *,
+        weights: Mapping[str, float] | None = None,
+        max_grad_norm: float = 0.0,
+        seed: int = 0,
+    ):
+        self.module, self.step, self.optimiser, self.devices = module, step, optimiser, devices
+        self.weights, self.max_grad_norm, self.seed = weights, max_grad_norm, seed
+        self.skipped = 0  # optimiser steps, where fp16 gradients overflowed
+        self.wrapped, self.stepper = devices.accelerator.prepare(module, optimiser)
+
+    def take_step(self, number: int, batches: Iterator[Item]) -> dict[str, float]:
+        """One optimiser step on the next micro-batches; the mean of each loss over them.
+
+        Args:
+            number: of the step, 0 at the first.
+            batches: gives `devices.accumulation` micro-batches.
+
+        Raises:
+            ValueError: if it gives fewer.
+        """
+        from accelerate.utils import send_to_device
+
+        accelerator, parts = self.devices.accelerator, self.devices.accumulation
+        self.devices.hold()
+        means: dict[str, float] = {}
+        for part in range(parts):
+            batch = send_to_device(_next(batches, number), self.devices.device)
+            draw = self.devices.rank * parts + part
+            # Gradients of micro-batches add up; only after the last one the optimiser moves.
+            with (
+                accelerator.accumulate(self.wrapped),
+                random_of_step(self.seed, number, draw, self.devices.device),
+            ):
+                with accelerator.autocast():
+                    terms = self.step(self.wrapped, batch)
+                    total = weigh(terms, self._weights(terms))
+                accelerator.backward(total)
+                if self.max_grad_norm and accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(self.wrapped.parameters(), self.max_grad_norm)
+                self.stepper.step()
+                self.stepper.zero_grad()
+            for name, term in terms.items():
+                means[name] = means.get(name, 0.0) + float(term.detach()) / parts
+        assert accelerator.sync_gradients, "the optimiser has not moved after the last micro-batch"
+        self.skipped += self.stepper.step_was_skipped
+        return means
+
+    def total(self, losses: Mapping[str, float]) -> float:
+        """The weighted total of a step's losses."""
+        weights = self._weights(losses)
+        return sum(weights[name] * value for name, value in losses.items() if name in weights)
+
+    def set_rate(self, rate: float | None) -> float:
+        """Give every group this rate times its factor; None leaves them. The first group's base."""
+        if rate is not None:
+            set_rate(self.optimiser, rate)
+            return rate
+        first = self.optimiser.param_groups[0]
+        return float(first["lr"]) / first.get("factor", 1.0)
+
+    def scaler(self) -> dict[str, Any]:
+        """The loss scale of fp16, for a checkpoint; empty otherwise."""
+        scaler = self.devices.accelerator.scaler
+        return dict(scaler.state_dict()) if scaler is not None else {}
+
+    def restore(self, progress: Progress) -> None:
+        """Go on with the loss scale of a checkpoint."""
+        if progress.scaler and self.devices.accelerator.scaler is not None:
+            self.devices.accelerator.scaler.load_state_dict(dict(progress.scaler))
+
+    def release(self) -> None:
+        """Give the module back as it was: without wrapper, computing in its own precision."""
+        self.devices.accelerator.wait_for_everyone()
+        self.devices.accelerator.unwrap_model(self.wrapped, keep_fp32_wrapper=False)
+
+    def _weights(self, terms: Mapping[str, object]) -> Mapping[str, float]:
+        return dict.fromkeys(terms, 1.0) if self.weights is None else self.weights
+
+
+def _next(batches: Iterator[Item], number: int) -> Item:
+    try:
+        return next(batches)
+    except StopIteration:
+        raise ValueError(
+            f"the batches ended before step {number + 1}; give one per step of the range asked "
+            "for, or `accumulation` of them"
+        ) from None

@@ -1,0 +1,249 @@
+"""Repeat any step: devices, precision, accumulation, history, checkpoints, stop and go on.
+
+A kind of training is a module, a step (losses by name from one batch) and batches that are a
+function of the step number. Pre-training, the embedded text encoder, fine-tuning and a loop of
+your own are callers of `fit`:
+
+    def step(model, batch):
+        volumes, labels = batch
+        return {"bce": F.binary_cross_entropy_with_logits(model(volumes), labels)}
+
+    def batches(steps):
+        for number in steps:
+            rows = np.random.default_rng([seed, number]).choice(len(labels), 8)
+            yield volumes[rows], labels[rows]
+
+    fit(model, step, batches, torch.optim.AdamW(model.parameters()), steps=200)
+
+Everything random in step `s` is drawn from `(seed, s)`, so a run that was stopped and continued
+equals one that was not, number for number on a CPU.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from signal import Signals
+from typing import Any
+
+import torch
+from torch import nn
+
+from mg3d.distributed import largest
+from mg3d.training.checkpoint import Progress
+from mg3d.training.devices import Devices, start_devices
+from mg3d.training.engine import Engine, Item, Step
+from mg3d.training.history import History
+from mg3d.training.losses import check_finite
+from mg3d.training.run_folder import RunFolder
+from mg3d.training.run_log import RunLog
+from mg3d.training.stopping import StopRequest, stop_on_signals
+
+Batches = Callable[[range], Iterable[Item]]
+Measure = Callable[[], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished (or stopped) run of `fit`."""
+
+    history: History
+    steps: int  # done, over all the run's parts
+    seconds: float  # of training, over all the run's parts
+    initial: dict[str, float]  # held-out numbers before the first step
+    final: dict[str, float]  # held-out numbers after the last step
+
+
+def fit(
+    module: nn.Module,
+    step: Step[Item],
+    batches: Batches[Item],
+    optimiser: torch.optim.Optimizer,
+    *,
+    steps: int,
+    seed: int = 0,
+    devices: Devices | None = None,
+    batch_size: int | None = None,
+    weights: Mapping[str, float] | None = None,
+    learning_rate: Callable[[Progress], float] | None = None,
+    max_grad_norm: float = 0.0,
+    max_seconds: float = math.inf,
+    stop_after: int | None = None,
+    measure: Measure | None = None,
+    measure_every: int = 0,
+    folder: RunFolder | None = None,
+    log: RunLog | None = None,
+) -> Fitted:
+    """Train a module, in place.
+
+    Args:
+        module: everything that learns. In evaluation mode, it is put in training mode; otherwise
+            every layer stays in the mode it is in.
+        step: losses by name from the module and one batch. It calls the module itself (not its
+            parts), so that several processes share their gradients.
+        batches: the batches of a range of steps, in order; `devices.accumulation` micro-batches a
+            step. A function of the step number only. Each process gives its share of the batch.
+        optimiser: of the module's parameters. A group's `factor`, if it has one, scales its rate.
+        steps: of the whole run.
+        seed: of what layers draw (dropout).
+        devices: from `start_devices`; None: float32, one batch a step.
+        batch_size: patients per step over all processes, for the run's first line.
+        weights: share of each loss in the total; others are recorded only. None: 1 each.
+        learning_rate: of the step to come, from what is done; None: the optimiser's own.
+        max_grad_norm: largest norm of the gradient; 0 leaves it alone.
+        max_seconds: the run ends after the step in which this time of training is over.
+        stop_after: stop (and save) after this many steps in all, as if interrupted.
+        measure: held-out numbers by name, before the first step and after the last one; recorded
+            as `val_<name>`. Called on every process, with the module in the mode it learns in.
+        measure_every: steps after which it is called, too; 0: never.
+        folder: gets settings, history and checkpoints; None: nothing is written.
+        log: who is told; None: printed, with a progress bar in a terminal.
+
+    Raises:
+        FileExistsError: if the folder holds a run, and neither `resume` nor `overwrite` says what
+            to do with it, or if another run is writing it.
+        FloatingPointError: if a loss is NaN or infinite; the last checkpoint is left as it was.
+        OSError: if the folder cannot be written; the message says what is kept.
+        ValueError: if the run in the folder was made with other settings.
+    """
+    devices = devices or start_devices()
+    told = (log or RunLog()).on(devices)
+    if folder:
+        folder.find()
+    with folder.only_writer() if folder and devices.is_main else nullcontext():
+        if not module.training:
+            module.train()
+        begun = folder.load(module, optimiser) if folder else Progress(0, 0.0)
+        ends = begun.step if begun.seconds >= max_seconds else min(steps, stop_after or steps)
+        ahead = range(begun.step, max(begun.step, ends))
+        stream = iter(batches(ahead))
+        engine = Engine(
+            module,
+            step,
+            optimiser,
+            devices,
+            weights=weights,
+            max_grad_norm=max_grad_norm,
+            seed=seed,
+        )
+        engine.restore(begun)
+        told.begin(devices.describe(batch_size, folder.path if folder else None))
+        book = _Book(engine, folder, told, begun, measure, measure_every)
+        done = _repeat(engine, book, ahead, stream, learning_rate, max_seconds)
+        final = book.final or book.measured()  # a finished run was asked to go on
+        engine.release()
+    return Fitted(book.history, done, book.seconds(), book.initial, final)
+
+
+def _repeat(
+    engine: Engine[Item],
+    book: "_Book",
+    ahead: range,
+    stream: Iterator[Item],
+    learning_rate: Callable[[Progress], float] | None,
+    max_seconds: float,
+) -> int:
+    """Take the steps; how many the run has then done in all."""
+    done, seconds = ahead.start, book.begun.seconds
+    with stop_on_signals() as request:
+        for number in book.told.bar(ahead):
+            rate = engine.set_rate(learning_rate and learning_rate(Progress(number, seconds)))
+            losses = engine.take_step(number, stream)
+            done = number + 1
+            seconds, stopped = _agree(book.seconds(), request, engine.devices)
+            last = done == ahead.stop or seconds >= max_seconds
+            book.write(done, seconds, rate, losses, last=last, stopped=stopped)
+            if last or stopped:
+                break
+    if engine.skipped:
+        book.told.line(f"{engine.skipped} optimiser steps were skipped: fp16 gradients overflowed")
+    return done
+
+
+def _agree(seconds: float, request: StopRequest, devices: Devices) -> tuple[float, int]:
+    """Seconds, and the signal that asks to stop (0: none): the same on every process."""
+    seconds, stopped = largest([seconds, request.signal or 0], devices.device)
+    request.signal = int(stopped) or None  # a signal to one process stops them all
+    return seconds, int(stopped)
+
+
+class _Book:
+    """What a run writes down: its first numbers, a row per step, its state now and then."""
+
+    def __init__(
+        self,
+        engine: Engine[Any],
+        folder: RunFolder | None,
+        told: RunLog,
+        begun: Progress,
+        measure: Measure | None,
+        measure_every: int,
+    ):
+        self.engine, self.told, self.begun = engine, told, begun
+        self.folder = folder if engine.devices.is_main else None
+        self.measure, self.measure_every = measure, measure_every
+        self.final: dict[str, float] = {}
+        fresh = begun.step == 0
+        self.initial = folder.initial() if folder and not fresh else self.measured()
+        columns = ["step", "seconds", "learning_rate", "total"]
+        columns += [*(engine.weights or ()), *_held_out(self.initial)]
+        if self.folder:
+            self.folder.begin(self.initial)
+        with self._writing("history.csv"):
+            path = self.folder.history if self.folder else None
+            self.history = History(path, columns, begun.step)
+        if fresh and self.initial:
+            self._add({"step": 0, "seconds": 0.0, **_held_out(self.initial)})
+        self.start = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Of training, over all the run's parts."""
+        return self.begun.seconds + time.perf_counter() - self.start
+
+    def measured(self) -> dict[str, float]:
+        """Held-out numbers of the module as it is."""
+        return self.measure() if self.measure else {}
+
+    def write(
+        self,
+        done: int,
+        seconds: float,
+        rate: float,
+        losses: Mapping[str, float],
+        *,
+        last: bool,
+        stopped: int,
+    ) -> None:
+        """One step's row, and what is due after it."""
+        if self.engine.devices.precision != "fp16":  # there, a step that overflows is skipped
+            check_finite(losses, done, self.folder.kept() if self.folder else "start again")
+        row: dict[str, float | int] = {"step": done, "seconds": round(seconds, 3)}
+        row |= {"learning_rate": rate, "total": self.engine.total(losses), **losses}
+        # Who is asked to stop has little time: save, and measure when the run goes on.
+        if last or (not stopped and _due(done, self.measure_every)):
+            self.final = self.measured()
+            row |= _held_out(self.final)
+        self._add(row)
+        if self.folder and (last or stopped or _due(done, self.folder.save_every)):
+            state = Progress(done, seconds, self.engine.scaler())
+            self.folder.save(self.engine.module, self.engine.optimiser, state)
+        if stopped:
+            kept = self.folder.kept() if self.folder else "nothing was saved: the run has no folder"
+            self.told.line(f"stopped by {Signals(stopped).name} after step {done}: {kept}")
+
+    def _add(self, row: Mapping[str, float | int]) -> None:
+        with self._writing("history.csv"):
+            self.history.add(row)
+        self.told.track(row)
+
+    def _writing(self, what: str) -> AbstractContextManager[None]:
+        return self.folder.writing(what) if self.folder else nullcontext()
+
+
+def _held_out(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {f"val_{name}": value for name, value in numbers.items()}
+
+
+def _due(done: int, every: int) -> bool:
+    return bool(every) and done % every == 0

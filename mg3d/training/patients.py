@@ -1,0 +1,143 @@
+"""Which patients a step of pre-training sees, and how: a function of the step number."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from mg3d.config import PretrainConfig, change
+from mg3d.data.batch import Batch, collate
+from mg3d.data.dataset import VolumeReportDataset
+from mg3d.data.form import PreparedForm
+from mg3d.text.encoder import TextEncoder
+from mg3d.training.devices import Devices
+from mg3d.training.sampler import StepSampler
+from mg3d.training.seeds import seed_of
+from mg3d.training.step import hide
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A micro-batch of one step."""
+
+    batch: Batch
+    generator: torch.Generator  # of the step, the same on every process; not used up yet
+    first: int  # place of its first patient in the batch over all processes
+
+
+def load_patients(
+    config: PretrainConfig, folder: Path, tokenizer: object
+) -> tuple[VolumeReportDataset, VolumeReportDataset]:
+    """Training and held-out patients of a prepared folder, on the run's grid.
+
+    Raises:
+        ValueError: if the data were prepared on another grid, or over another HU window.
+    """
+    grid = config.grid
+    expected = PreparedForm.of_grid(grid.volume_shape, grid.spacing_mm, grid.crop, grid.hu_window)
+    train, val = (
+        VolumeReportDataset(
+            folder,
+            split,
+            tokenizer,
+            max_tokens=config.network.max_tokens,
+            volume_shape=grid.volume_shape,
+            expected=expected,
+            report_cut=config.network.report_cut,
+            text_encoder=config.network.text_encoder,
+        )
+        for split in ("train", "val")
+    )
+    return train, val
+
+
+def fit_batch(
+    config: PretrainConfig, num_patients: int, processes: int
+) -> tuple[PretrainConfig, list[str]]:
+    """The settings with a batch that the patients can fill, and a line that says what changed.
+
+    Args:
+        config: of the run.
+        num_patients: for training.
+        processes: that share a batch.
+
+    Raises:
+        ValueError: if there are too few patients for one each.
+    """
+    batch_size, accumulation = config.optimisation.batch_size, config.optimisation.accumulation
+    if batch_size <= num_patients:
+        return config, []
+    unit = processes * accumulation
+    fitting = num_patients // unit * unit
+    if not fitting:
+        raise ValueError(
+            f"{num_patients} training patients cannot fill {processes} processes times "
+            f"{accumulation} micro-batches; use fewer of them, or more patients"
+        )
+    note = f"batch_size {batch_size} -> {fitting}: there are {num_patients} training patients"
+    return change(config, batch_size=fitting), [note]
+
+
+def shown_batches(
+    train: VolumeReportDataset, config: PretrainConfig, pad_token: int, devices: Devices
+) -> Callable[[range], Iterator[Shown]]:
+    """This process's micro-batches of any steps, as they are shown: volumes jittered.
+
+    Args:
+        train: patients to learn from.
+        config: of the run.
+        pad_token: of the tokenizer.
+        devices: how many processes share a batch, and which of them this is.
+    """
+
+    def batches(steps: range) -> Iterator[Shown]:
+        sampler = StepSampler(
+            train.volumes_of,
+            config.optimisation.batch_size,
+            seed=config.run.seed,
+            first_step=steps.start,
+            last_step=steps.stop,
+            rank=devices.rank,
+            world=devices.world,
+            parts=devices.accumulation,
+        )
+        loader = DataLoader(
+            train,
+            batch_sampler=sampler,
+            collate_fn=collate(pad_token),
+            num_workers=config.compute.workers,
+        )
+        return jittered(iter(loader), steps)
+
+    def jittered(whole: Iterator[Batch], steps: range) -> Iterator[Shown]:
+        for step in steps:
+            for part in range(devices.accumulation):
+                generator = torch.Generator().manual_seed(seed_of(config.run.seed, step))
+                batch = next(whole)
+                first = (devices.rank * devices.accumulation + part) * len(batch)
+                yield Shown(
+                    batch.jitter(config.augmentation, generator, first=first), generator, first
+                )
+
+    return batches
+
+
+def hidden_batches(
+    train: VolumeReportDataset, config: PretrainConfig, text: TextEncoder, devices: Devices
+) -> Callable[[range], Iterator[Batch]]:
+    """The same with parts hidden, as pre-training learns from them.
+
+    Args:
+        train: patients to learn from.
+        config: of the run.
+        text: the frozen text encoder, which knows its special tokens.
+        devices: how many processes share a batch, and which of them this is.
+    """
+    shown = shown_batches(train, config, text.pad_token, devices)
+
+    def batches(steps: range) -> Iterator[Batch]:
+        return (hide(s.batch, config, text, s.generator, first=s.first) for s in shown(steps))
+
+    return batches
