@@ -1,9 +1,9 @@
 """3D Swin Transformer encoder, sizes B (embedding 48) and L (embedding 96).
 
 The network of MONAI's `SwinTransformer` under the same parameter names, so that released weights
-load as they are, written for training: the backward pass makes attention maps and wide activations
-again, a few windows at a time, instead of remembering them. The default patch merging is the one
-that the released weights were trained with; see `patch_merging`.
+load as they are. Every layer is a module that is called, so that forward hooks and adapters such as
+LoRA work. The default patch merging is the one that the released weights were trained with; see
+`patch_merging`.
 
 Source: MG-3D (arXiv 2412.05876), implementation details; Swin UNETR (arXiv 2201.01266); released
 code for the merging.
@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mg3d.encoders.maps import Encoder, check_fits
-from mg3d.encoders.swin.feed_forward import FeedForward
+from mg3d.encoders.swin.block import Block
 from mg3d.encoders.swin.patch_merging import MERGINGS, ReleasedPatchMerging
-from mg3d.encoders.swin.window_attention import WindowAttention
 
 __all__ = ["MERGINGS", "ReleasedPatchMerging", "Swin3DEncoder"]
 
@@ -37,38 +36,11 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, patch: int, input_channels: int, dim: int):
         super().__init__()
-        self.patch = patch
         self.proj = nn.Conv3d(input_channels, dim, kernel_size=patch, stride=patch)
 
     def forward(self, volume: Float[Tensor, "B c H W D"]) -> Float[Tensor, "B h w e k"]:
         """One token per cube, channels last."""
-        for axis in (2, 4, 6):  # (B, c, h, p, w, p, e, p)
-            volume = volume.unflatten(axis, (-1, self.patch))
-        cubes = volume.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)
-        return F.linear(cubes, self.proj.weight.flatten(1), self.proj.bias)
-
-
-class Block(nn.Module):
-    """Attention in windows, then a layer for each token on its own; each adds to its input.
-
-    Args:
-        dim: channels.
-        num_heads: attention heads.
-        window: edges of a window, tokens.
-        shifted: whether the windows stand half a window further.
-    """
-
-    def __init__(self, dim: int, num_heads: int, window: Sequence[int], *, shifted: bool):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(dim, num_heads, window, shifted=shifted)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = FeedForward(dim)
-
-    def forward(self, tokens: Float[Tensor, "B H W D c"]) -> Float[Tensor, "B H W D c"]:
-        """The map, seen in context."""
-        tokens = tokens + self.attn(tokens, self.norm1)
-        return self.mlp(tokens, self.norm2)
+        return self.proj(volume).movedim(1, -1).contiguous()
 
 
 class Stage(nn.Module):
@@ -81,6 +53,7 @@ class Stage(nn.Module):
         window: edges of a window, tokens.
         merging: a key of `MERGINGS`.
         checkpointing: keep only what comes into each block.
+        window_recompute: see `Swin3DEncoder`.
     """
 
     def __init__(
@@ -92,12 +65,17 @@ class Stage(nn.Module):
         *,
         merging: str,
         checkpointing: bool,
+        window_recompute: bool,
     ):
         super().__init__()
         self.checkpointing = checkpointing
         self.blocks = nn.ModuleList(
-            Block(dim, num_heads, window, shifted=bool(place % 2)) for place in range(depth)
-        )
+            Block(
+                dim, num_heads, window,
+                shifted=bool(number % 2), window_recompute=window_recompute,
+            )
+            for number in range(depth)
+        )  # fmt: skip
         self.downsample = MERGINGS[merging](dim)
 
     def forward(self, tokens: Float[Tensor, "B H W D c"]) -> Float[Tensor, "B h w e k"]:
@@ -121,6 +99,7 @@ class SwinTransformer(nn.Module):
         patch: edge of a patch, voxels.
         merging: a key of `MERGINGS`.
         checkpointing: keep only what comes into each block.
+        window_recompute: see `Swin3DEncoder`.
         input_channels: of the volume.
     """
 
@@ -134,6 +113,7 @@ class SwinTransformer(nn.Module):
         patch: int,
         merging: str,
         checkpointing: bool,
+        window_recompute: bool,
         input_channels: int,
     ):
         super().__init__()
@@ -144,6 +124,7 @@ class SwinTransformer(nn.Module):
                     Stage(
                         embed_dim * 2**stage, depths[stage], num_heads[stage], (window,) * 3,
                         merging=merging, checkpointing=checkpointing,
+                        window_recompute=window_recompute,
                     )
                 ]
             )
@@ -176,6 +157,10 @@ class Swin3DEncoder(Encoder):
         patch: edge of a patch, voxels; the finest map's stride.
         merging: "released" for published weights, or "monai", the repaired one.
         checkpointing: remember only what comes into each block, for a third more time.
+        window_recompute: compute attention and MLP a few windows at a time, and again in the
+            backward pass, for a fraction of the memory and, on a CPU, in less time. The numbers
+            are the same, but layers are not called as modules, so that hooks and adapters on
+            them are refused.
         input_channels: of the volume.
 
     Raises:
@@ -192,6 +177,7 @@ class Swin3DEncoder(Encoder):
         patch: int = 2,
         merging: str = "released",
         checkpointing: bool = False,
+        window_recompute: bool = False,
         input_channels: int = 1,
     ):
         super().__init__()
@@ -213,7 +199,8 @@ class Swin3DEncoder(Encoder):
         self.channels = tuple(embed_dim * 2**stage for stage in range(5))
         self.transformer = SwinTransformer(
             embed_dim, depths, num_heads, window=window, patch=patch, merging=merging,
-            checkpointing=checkpointing, input_channels=input_channels,
+            checkpointing=checkpointing, window_recompute=window_recompute,
+            input_channels=input_channels,
         )  # fmt: skip
 
     def forward(self, volume: Float[Tensor, "B c H W D"]) -> tuple[Tensor, ...]:
@@ -225,9 +212,22 @@ class Swin3DEncoder(Encoder):
         check_fits(volume.shape[2:], self.stride)
         return tuple(self.transformer(volume))
 
+    @property
+    def window_recompute(self) -> bool:
+        """Whether blocks compute a few windows at a time; may be set at any time."""
+        return any(block.window_recompute for block in self._blocks())
+
+    @window_recompute.setter
+    def window_recompute(self, value: bool) -> None:
+        for block in self._blocks():
+            block.window_recompute = value
+
     def compile(self, *args: Any, **settings: Any) -> None:
-        """As of every module, but for the halves of a block, which are fused by hand already."""
-        for part in self.modules():
-            if isinstance(part, WindowAttention | FeedForward):
-                part.forward = torch.compiler.disable(part.forward)  # type: ignore[method-assign]
+        """As of every module; blocks with `window_recompute` are left as they are."""
+        for block in self._blocks():
+            if block.window_recompute:  # its loop over hundreds of windows would be unrolled
+                block.forward = torch.compiler.disable(block.forward)  # type: ignore[method-assign]
         super().compile(*args, **settings)
+
+    def _blocks(self) -> list[Block]:
+        return [part for part in self.modules() if isinstance(part, Block)]

@@ -1,22 +1,20 @@
 """Read the attention maps of a Swin encoder while it runs, for figures.
 
-Training and use never write such a map down; it is made here, from the very tokens that came, and
-only inside the block that asks for it.
+The maps are what each block's softmax gives. For the length of the `with` block the encoder calls
+every layer as a module, whatever its `window_recompute` says.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from mg3d.encoders.swin.normed_linear import NormedLinear, compute_dtype
-from mg3d.encoders.swin.window_attention import WindowAttention, at_least_single
-from mg3d.encoders.swin.window_pieces import pieces
-from mg3d.encoders.swin.window_softmax import attention_map
+from mg3d.encoders.swin.block import Block
+from mg3d.encoders.swin.window_layout import PADDING, WindowLayout
 
 
 @dataclass(frozen=True)
@@ -24,33 +22,7 @@ class WindowMaps:
     """Every window of a batch: how much each of its tokens (row) takes from each other one."""
 
     weights: Float[Tensor, "w heads n n"]  # rows add up to 1
-    places: Int[Tensor, "w n"]  # row of each token in the map (B, H, W, D), C order; -1: padding
-
-
-@torch.no_grad()
-def window_maps(
-    attention: WindowAttention, tokens: Float[Tensor, "B H W D c"], norm: nn.LayerNorm
-) -> WindowMaps:
-    """The maps that `attention` uses for these tokens.
-
-    Args:
-        attention: of a block.
-        tokens: what comes into it.
-        norm: the block's `norm1`.
-    """
-    groups, own_bias = attention.layout(tokens)
-    bias = at_least_single(own_bias)
-    rows = tokens.reshape(-1, tokens.shape[-1])
-    weights, places = [], []
-    dtype = compute_dtype(tokens)
-    with torch.autocast(tokens.device.type, enabled=False):
-        layer = NormedLinear(attention.first_parameters(norm), dtype, norm.eps)
-        for piece in pieces(groups, bias, len(tokens), tokens[0, ..., 0].numel()):
-            vectors = piece.by_head(layer.forward(piece.take(rows), piece.outside), 3)
-            weights.append(attention_map(vectors[0], vectors[1], piece.bias))
-            places.append(piece.targets.view(len(weights[-1]), -1))
-    found = torch.cat(places)
-    return WindowMaps(torch.cat(weights), found.masked_fill(found == len(rows), -1))
+    rows: Int[Tensor, "w n"]  # of the tokens in the map (B, H, W, D), C order; -1: padding
 
 
 @contextmanager
@@ -66,17 +38,39 @@ def record_window_maps(module: nn.Module) -> Iterator[dict[str, WindowMaps]]:
         maps["0.blocks.1.attn"].weights.shape  # (w, heads, n, n)
     """
     maps: dict[str, WindowMaps] = {}
-    handles = []
-    for name, part in module.named_modules():
-        if isinstance(part, WindowAttention):
-
-            def keep(attention: nn.Module, inputs: Any, name: str = name) -> None:
-                assert isinstance(attention, WindowAttention)
-                maps[name] = window_maps(attention, *inputs)
-
-            handles.append(part.register_forward_pre_hook(keep))
+    blocks = {name: part for name, part in module.named_modules() if isinstance(part, Block)}
+    settings = {name: block.window_recompute for name, block in blocks.items()}
+    handles: list[RemovableHandle] = []
+    for name, block in blocks.items():
+        block.window_recompute = False
+        attention = f"{name}.attn" if name else "attn"
+        handles += _record(block, maps, attention)
     try:
         yield maps
     finally:
         for handle in handles:
             handle.remove()
+        for name, block in blocks.items():
+            block.window_recompute = settings[name]
+
+
+def _record(
+    block: Block, maps: dict[str, WindowMaps], name: str
+) -> tuple[RemovableHandle, RemovableHandle]:
+    """Hook the block for the size of its map, and its softmax for the map itself."""
+    layouts: list[WindowLayout] = []
+
+    def remember_layout(block: Block, inputs: tuple[Tensor]) -> None:
+        layouts[:] = [block.layout(inputs[0])]
+
+    def keep_weights(softmax: nn.Module, inputs: object, weights: Tensor) -> None:
+        (layout,) = layouts
+        batch = len(weights) // len(layout.rows)
+        first = torch.arange(batch, device=weights.device)[:, None, None] * layout.num_tokens
+        rows = (layout.rows + first).masked_fill(layout.rows == PADDING, PADDING)
+        maps[name] = WindowMaps(weights.detach(), rows.flatten(0, 1))
+
+    return (
+        block.register_forward_pre_hook(remember_layout),
+        block.attn.softmax.register_forward_hook(keep_weights),
+    )

@@ -3,18 +3,13 @@ import itertools
 import pytest
 import torch
 
-from mg3d.encoders.swin.window_layout import fit_window, relative_position_index, window_groups
+from mg3d.encoders.swin.window_layout import fit_window, relative_position_index, window_layout
 
 CPU = torch.device("cpu")
 
 
-def windows_of(grid, window, *, shifted):
-    fitted, shift = fit_window(grid, window, shifted=shifted)
-    return window_groups(grid, fitted, shift, CPU)
-
-
-def places_by_rolling(grid, window, shift):
-    """Pad, roll and cut, as the definition says; -1 where padding stands."""
+def rows_by_rolling(grid, window, shift):
+    """Pad, roll and cut, as the definition says; -1 for padding."""
     padded = [-(-size // edge) * edge for size, edge in zip(grid, window, strict=True)]
     rows = torch.full(padded, -1)
     rows[: grid[0], : grid[1], : grid[2]] = torch.arange(grid[0] * grid[1] * grid[2]).view(grid)
@@ -38,34 +33,36 @@ def test_a_window_that_is_not_smaller_than_the_map_becomes_the_map_and_is_not_sh
 @pytest.mark.parametrize("shifted", [False, True])
 def test_windows_hold_the_tokens_that_padding_and_rolling_bring_there(grid, shifted):
     window, shift = fit_window(grid, (4, 4, 4), shifted=shifted)
-    found = [
-        tuple(row)
-        for group in window_groups(grid, window, shift, CPU)
-        for row in (
-            group.places if group.outside is None else group.places.masked_fill(group.outside, -1)
-        ).tolist()
-    ]
-    assert sorted(found) == sorted(places_by_rolling(grid, window, shift))
+    layout = window_layout(grid, (4, 4, 4), shifted, CPU)
+    assert [tuple(row) for row in layout.rows.tolist()] == rows_by_rolling(grid, window, shift)
+
+
+@pytest.mark.parametrize("grid", [(8, 8, 8), (5, 4, 6), (3, 9, 4), (1, 2, 1)])
+@pytest.mark.parametrize("shifted", [False, True])
+def test_a_map_is_cut_as_the_table_says_and_put_together_again(grid, shifted):
+    layout = window_layout(grid, (4, 4, 4), shifted, CPU)
+    tokens = torch.randn(2, *grid, 3)
+    windows = layout.cut(tokens)
+    with_padding = torch.cat([tokens[1].flatten(0, 2), torch.zeros(1, 3)])  # row -1: zeros
+    assert torch.equal(windows[len(layout.rows) :], with_padding[layout.rows])
+    assert torch.equal(layout.join(windows), tokens)
 
 
 def test_tokens_from_opposite_ends_of_the_map_are_kept_apart():
-    # One axis, 4 places in windows of 2, rolled by 1: windows [1, 2] and [3, 0].
-    free, apart = sorted(
-        window_groups((4, 1, 1), (2, 1, 1), (1, 0, 0), CPU),
-        key=lambda group: group.mask is not None,
-    )
-    assert (free.places.tolist(), free.mask) == ([[1, 2]], None)
-    assert apart.places.tolist() == [[3, 0]]
-    assert apart.mask.tolist() == [[0, -100], [-100, 0]]
+    # One axis, 4 positions in windows of 2, rolled by 1: windows [1, 2] and [3, 0].
+    layout = window_layout((4, 1, 1), (2, 1, 1), True, CPU)
+    assert layout.rows.tolist() == [[1, 2], [3, 0]]
+    assert layout.mask(torch.float32).tolist() == [[[0, 0], [0, 0]], [[0, -100], [-100, 0]]]
 
 
 def test_windows_that_are_not_shifted_have_no_mask():
-    assert all(group.mask is None for group in windows_of((9, 9, 9), (4, 4, 4), shifted=False))
+    assert window_layout((9, 9, 9), (4, 4, 4), False, CPU).mask(torch.float32) is None
+    assert window_layout((4, 3, 2), (4, 4, 4), True, CPU).mask(torch.float32) is None
 
 
 def test_the_tables_are_made_once():
-    first = windows_of((8, 8, 8), (4, 4, 4), shifted=True)
-    assert windows_of((8, 8, 8), (4, 4, 4), shifted=True) is first
+    first = window_layout((8, 8, 8), (4, 4, 4), True, CPU)
+    assert window_layout((8, 8, 8), (4, 4, 4), True, CPU) is first
 
 
 def test_the_position_index_counts_offsets_with_the_last_axis_fastest():

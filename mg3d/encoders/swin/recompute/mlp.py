@@ -1,9 +1,8 @@
-"""The second half of a transformer block: widen each token, bend it (GELU), narrow it again.
+"""tokens + MLP(norm(tokens)), a few rows at a time; wide activations are made again going back.
 
-Rows are worked on a few at a time, and the backward pass makes the wide activations again, so that
-training remembers the tokens that came and nothing wider.
+Training remembers the tokens that came and nothing wider.
 
-Source: Swin Transformer (arXiv 2103.14030), equation 1; width ratio 4.
+Source: Swin Transformer (arXiv 2103.14030), equation 3.
 """
 
 from typing import Any
@@ -12,42 +11,35 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mg3d.encoders.swin.normed_linear import LinearGradient, NormedLinear, compute_dtype
+from mg3d.encoders.swin.recompute.normed_linear import (
+    LinearGradient,
+    NormedLinear,
+    compute_dtype,
+)
 
 # Wide activations worked on at a time, bytes: what a core's cache holds, or what keeps a GPU busy.
 PIECE_BYTES = {"cpu": 2**20, "cuda": 2**28}
 
 
-class FeedForward(nn.Module):
-    """linear2(GELU(linear1(norm(tokens)))).
+def add_mlp(
+    tokens: Float[Tensor, "B H W D c"], norm: nn.LayerNorm, linear1: nn.Linear, linear2: nn.Linear
+) -> Float[Tensor, "B H W D c"]:
+    """tokens + linear2(GELU(linear1(norm(tokens)))).
 
     Args:
-        dim: channels.
-        ratio: how many times wider it is inside.
+        tokens: the map, not normalised.
+        norm: applied to it before the first layer.
+        linear1: widens.
+        linear2: narrows.
     """
-
-    def __init__(self, dim: int, ratio: int = 4):
-        super().__init__()
-        self.linear1 = nn.Linear(dim, ratio * dim)
-        self.linear2 = nn.Linear(ratio * dim, dim)
-
-    def forward(
-        self, tokens: Float[Tensor, "B H W D c"], norm: nn.LayerNorm
-    ) -> Float[Tensor, "B H W D c"]:
-        """The tokens and what the layers add to them, each place on its own.
-
-        Args:
-            tokens: the map, not normalised.
-            norm: applied to it before the first layer.
-        """
-        return _AddFeedForward.apply(
-            tokens, norm.weight, norm.bias, self.linear1.weight, self.linear1.bias,
-            self.linear2.weight, self.linear2.bias, norm.eps,
-        )  # fmt: skip
+    return _AddMLP.apply(
+        tokens, norm.weight, norm.bias, linear1.weight, linear1.bias,
+        linear2.weight, linear2.bias, norm.eps,
+    )  # fmt: skip
 
 
-class _AddFeedForward(torch.autograd.Function):
-    """tokens + the two layers."""
+class _AddMLP(torch.autograd.Function):
+    """The autograd function of `add_mlp`."""
 
     @staticmethod
     def forward(
@@ -58,14 +50,14 @@ class _AddFeedForward(torch.autograd.Function):
         ctx.save_for_backward(tokens, *parameters)
         *first, weight, bias = parameters
         rows = tokens.reshape(-1, tokens.shape[-1])
-        found = torch.empty_like(rows)
+        added = torch.empty_like(rows)
         with torch.autocast(tokens.device.type, enabled=False):
             layer = NormedLinear(first, ctx.dtype, ctx.eps)
             weight, bias = weight.to(ctx.dtype), bias.to(ctx.dtype)
             for few in _pieces(rows, len(layer.weight)):
                 wide = torch.nn.functional.gelu(layer.forward(rows[few]))
-                torch.add(rows[few], torch.addmm(bias, wide, weight.T), out=found[few])
-        return found.view(tokens.shape)
+                torch.add(rows[few], torch.addmm(bias, wide, weight.T), out=added[few])
+        return added.view(tokens.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -80,9 +72,9 @@ class _AddFeedForward(torch.autograd.Function):
             used = weight.to(ctx.dtype)
             for few in _pieces(rows, len(layer.weight)):
                 wide = layer.forward(rows[few])
-                own = grad[few].to(ctx.dtype)
-                second.add(torch.nn.functional.gelu(wide), own)
-                grad_wide = torch.ops.aten.gelu_backward(own @ used, wide)
+                grad_few = grad[few].to(ctx.dtype)
+                second.add(torch.nn.functional.gelu(wide), grad_few)
+                grad_wide = torch.ops.aten.gelu_backward(grad_few @ used, wide)
                 torch.add(grad[few], layer.backward(grad_wide), out=grad_rows[few])
         return (
             grad_rows.view(tokens.shape), *layer.gradients(),

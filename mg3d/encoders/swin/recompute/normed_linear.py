@@ -1,7 +1,6 @@
 """A linear layer behind a normalisation, piece by piece, its gradients added up on the way.
 
-Both halves of a transformer block begin so. Kept whole, the wide activations behind it are most of
-what training remembers; made again for a piece of rows at a time, they never leave the cache.
+Attention and MLP of a transformer block both begin with it.
 """
 
 from collections.abc import Sequence
@@ -91,6 +90,6 @@ class NormedLinear:
 
     def gradients(self) -> tuple[Tensor, ...]:
         """Those of the parameters, in their order and number format."""
-        found = (self.grad_gain, self.grad_offset, self.linear.weight, self.linear.bias)
-        like = (self.gain, self.offset, self.weight, self.bias)
-        return tuple(g.to(p.dtype) for g, p in zip(found, like, strict=True))
+        gradients = (self.grad_gain, self.grad_offset, self.linear.weight, self.linear.bias)
+        parameters = (self.gain, self.offset, self.weight, self.bias)
+        return tuple(g.to(p.dtype) for g, p in zip(gradients, parameters, strict=True))

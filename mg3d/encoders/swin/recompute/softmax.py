@@ -1,7 +1,6 @@
 """Attention of a few windows at once: forward by a fused kernel, backward in closed form.
 
-The fused kernel never writes the map down. Where the map itself is wanted, for the gradients or for
-a figure, it is made here.
+The fused kernel never writes the map down; for the gradients it is made again.
 
 Source: Swin Transformer (arXiv 2103.14030), equation 4.
 """
@@ -76,16 +75,16 @@ def attention_gradients(
     query, key, value = (v.flatten(0, 1) for v in vectors)
     attention_map(vectors[0], vectors[1], bias, scores=scratch[0], out=scratch[1])
     grad_scores, weights = scratch.flatten(1, 2)
-    own = grad.flatten(0, 1)
+    grad_values = grad.flatten(0, 1)
 
     grads = torch.empty_like(vectors)
     grad_query, grad_key, grad_value = grads.flatten(1, 2)
-    torch.bmm(weights.to(own.dtype).mT, own, out=grad_value)
-    _product(own, value.mT, out=grad_scores)
+    torch.bmm(weights.to(grad_values.dtype).mT, grad_values, out=grad_value)
+    _product(grad_values, value.mT, out=grad_scores)
     grad_scores.mul_(weights)
     grad_scores.addcmul_(weights, grad_scores.sum(-1, keepdim=True), value=-1)
 
-    used = grad_scores.to(own.dtype)
+    used = grad_scores.to(grad_values.dtype)
     torch.bmm(used, key, out=grad_query)
     torch.bmm(used.mT, query, out=grad_key)
     grads[:2].mul_(query.shape[-1] ** -0.5)
