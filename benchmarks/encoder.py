@@ -1,10 +1,12 @@
-"""How lean and fast is the Swin encoder beside MONAI's `SwinTransformer` as shipped?
+"""Time and memory of the Swin encoder beside MONAI's `SwinTransformer` as shipped.
 
-`python -m benchmarks.encoder` prints one JSON line per measurement, ours and MONAI's taking turns,
-and then one line per ratio, from the medians. Each measurement is a process of its own: it builds
-the encoder and a volume, reads how much memory the process holds, runs once, reads the most it has
-held since (the kernel's VmRSS and VmHWM; on a GPU, torch.cuda's own count), and then times a second
-run, whose first-time costs are paid. CPU seconds count user and system time of all threads.
+Ours is measured twice: `modules` calls every layer as a module, as MONAI does; `window_recompute`
+computes a few windows at a time. `python -m benchmarks.encoder` prints one JSON line per
+measurement, the three taking turns, and then one line per ratio to MONAI, from the medians;
+`--toy` measures a small volume in seconds. Each measurement is a process of its own: it builds the
+encoder and a volume, reads how much memory the process holds, runs once, reads the most it has held
+since (the kernel's VmRSS and VmHWM; on a GPU, torch.cuda's own count), and then times a second run,
+so that first-time costs are left out. CPU seconds count user and system time of all threads.
 """
 
 import argparse
@@ -23,21 +25,27 @@ from torch import Tensor, nn
 
 from benchmarks.measure import machine, show
 
-ENCODERS = ("ours", "monai")
+MONAI = "monai"
+ENCODERS = ("modules", "window_recompute", MONAI)
 SHAPES = ((96, 96, 96), (128, 96, 128))
+TOY_SHAPES = ((32, 32, 32),)
 PASSES = ("forward", "training")  # training: forward and backward, gradients of all parameters
 
 
 def build(name: str, *, checkpointing: bool) -> nn.Module:
-    """Ours with the repaired merging, so that both compute the same, or MONAI's."""
-    if name == "ours":
-        from mg3d.encoders.swin.swin3d import Swin3DEncoder
+    """Ours with the repaired merging, so that all compute the same, or MONAI's."""
+    if name == MONAI:
+        from monai.networks.nets.swin_unetr import SwinTransformer
 
-        return Swin3DEncoder(merging="monai", checkpointing=checkpointing)
-    from monai.networks.nets.swin_unetr import SwinTransformer
+        return SwinTransformer(
+            1, 48, (7, 7, 7), (2, 2, 2), (2, 2, 2, 2), (3, 6, 12, 24), use_checkpoint=checkpointing
+        )
+    from mg3d.encoders.swin.swin3d import Swin3DEncoder
 
-    return SwinTransformer(
-        1, 48, (7, 7, 7), (2, 2, 2), (2, 2, 2, 2), (3, 6, 12, 24), use_checkpoint=checkpointing
+    return Swin3DEncoder(
+        merging="monai",
+        checkpointing=checkpointing,
+        window_recompute=name == "window_recompute",
     )
 
 
@@ -99,30 +107,32 @@ def measurements(arguments: list[str], given: argparse.Namespace) -> Iterator[di
         for kind in given.passes:
             for _ in range(given.repeats):
                 for name in ENCODERS:
-                    own = ["--one", name, kind, "x".join(map(str, shape))]
+                    job = ["--one", name, kind, "x".join(map(str, shape))]
                     done = subprocess.run(
-                        [sys.executable, "-m", "benchmarks.encoder", *arguments, *own],
+                        [sys.executable, "-m", "benchmarks.encoder", *arguments, *job],
                         stdout=subprocess.PIPE,
                         check=True,
                     )
                     yield json.loads(done.stdout.splitlines()[-1])
 
 
-def ratios(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Ours divided by MONAI's, from the medians over the repeats."""
+def ratios(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each of ours divided by MONAI's, from the medians over the repeats."""
     groups: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    for row in found:
+    for row in rows:
         groups[row["pass"], "x".join(map(str, row["shape"]))][row["encoder"]].append(row)
     for (kind, shape), by_encoder in groups.items():
-        line: dict[str, Any] = {"ratio": "ours / monai", "pass": kind, "shape": shape}
-        for key in ("cpu_seconds", "wall_seconds", "peak_mb"):
-            ours, theirs = (
-                statistics.median(row[key] for row in by_encoder[name]) for name in ENCODERS
-            )
-            line[key] = round(ours / theirs, 3)
-        yield line | {"repeats": len(by_encoder["ours"])}
+        for name in ENCODERS[:-1]:
+            line: dict[str, Any] = {"ratio": f"{name} / {MONAI}", "pass": kind, "shape": shape}
+            for key in ("cpu_seconds", "wall_seconds", "peak_mb"):
+                ours, theirs = (
+                    statistics.median(row[key] for row in by_encoder[which])
+                    for which in (name, MONAI)
+                )
+                line[key] = round(ours / theirs, 3) if theirs else None
+            yield line | {"repeats": len(by_encoder[name])}
 
 
 def main() -> None:
@@ -141,17 +151,20 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
     parser.add_argument("--checkpointing", action="store_true", help="in both encoders")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--toy", action="store_true", help="a small volume, once: seconds")
     given = parser.parse_args()
+    if given.toy:
+        given.shapes, given.repeats = [list(size) for size in TOY_SHAPES], 1
     if given.one:
         name, kind, size = given.one
         print(json.dumps(measure(given, name, kind, shape(size))))
         return
     where = {"benchmark": "encoder", "machine": machine(given.device) | {"threads": given.threads}}
-    found = []
+    rows = []
     for row in measurements(sys.argv[1:], given):
-        found.append(row)
+        rows.append(row)
         show(where | row)
-    for line in ratios(found):
+    for line in ratios(rows):
         show(where | line)
 
 

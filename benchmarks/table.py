@@ -49,11 +49,12 @@ def form_rows(lines: list[Line], sizes: tuple[str, ...]) -> Iterator[Row]:
 
 
 def encoder_rows(lines: list[Line]) -> Iterator[Row]:
-    """One row a pass and size: the medians of both encoders, and ours over MONAI's."""
+    """One row a pass, size and setting: the medians of ours and MONAI's, and their ratio."""
     for ratio in (line for line in lines if "ratio" in line):
-        row: Row = {"pass": ratio["pass"], "volume": ratio["shape"]}
+        ours, theirs = ratio["ratio"].split(" / ")
+        row: Row = {"pass": ratio["pass"], "volume": ratio["shape"], "encoder": ours}
         for key in ("cpu_seconds", "wall_seconds", "peak_mb"):
-            for name in ("ours", "monai"):
+            for label, name in (("ours", ours), (theirs, theirs)):
                 values = [
                     line[key]
                     for line in lines
@@ -61,7 +62,7 @@ def encoder_rows(lines: list[Line]) -> Iterator[Row]:
                     and line["pass"] == ratio["pass"]
                     and "x".join(map(str, line["shape"])) == ratio["shape"]
                 ]
-                row[f"{name}, {key}"] = statistics.median(values)
+                row[f"{label}, {key}"] = statistics.median(values)
             row[f"ratio, {key}"] = ratio[key]
         yield row
 

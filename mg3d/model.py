@@ -342,6 +342,8 @@ def build_model(
     network, volume_shape = config.network, config.grid.volume_shape
     recompute = {"checkpointing": True} if config.compute.activation_checkpointing else {}
     encoder = build_encoder(network.encoder, **recompute | dict(network.encoder_settings))
+    if "window_recompute" not in network.encoder_settings:
+        encoder.window_recompute = config.compute.window_recompute
     if any(size % encoder.stride for size in volume_shape):
         s = encoder.stride
         raise ValueError(

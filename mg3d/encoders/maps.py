@@ -17,12 +17,15 @@ class Encoder(HubModel):
     Attributes:
         width: channels of the last map.
         stride: voxels per token along each axis.
+        window_recompute: compute a few windows at a time to save memory; of the Swin encoder, and
+            without effect on others.
         recipe: name and settings it was built from by `build_encoder`; saved with its weights.
     """
 
     hub_part: ClassVar[str] = "encoder"
     width: int
     stride: int
+    window_recompute: bool = False
     recipe: tuple[str, dict[str, Any]] | None = None
 
     def _hub_settings(self) -> dict[str, Any]:
@@ -66,6 +69,6 @@ def check_fits(shape: Sequence[int], stride: int) -> None:
 
 
 def normalise_channels(features: Float[Tensor, "B C H W D"]) -> Float[Tensor, "B C H W D"]:
-    """Each place standardised over its channels, without gain or bias (eps 1e-5)."""
+    """Each voxel of a map standardised over its channels, without gain or bias (eps 1e-5)."""
     last = features.movedim(1, -1)
     return F.layer_norm(last, last.shape[-1:]).movedim(-1, 1)

@@ -172,6 +172,20 @@ def test_the_run_s_setting_reaches_the_encoder_whose_own_wins(
     assert [chosen.get("checkpointing") for chosen in asked] == [None, True, False]
 
 
+def test_window_recompute_of_the_settings_reaches_the_swin_encoder_whose_own_wins(
+    config, text_encoder
+):
+    def built(settings, **changes):
+        own = change(config, encoder="swin3d", encoder_settings=settings, **changes)
+        return build_pretraining(own, text_encoder).model.encoder.window_recompute
+
+    assert built(SWIN) is True
+    assert built(SWIN, window_recompute=False) is False
+    assert built({**SWIN, "window_recompute": False}) is False
+    assert "window_recompute" not in config.network.encoder_settings
+    build_pretraining(config, text_encoder)  # an encoder without windows takes no notice
+
+
 def test_a_compiled_model_keeps_its_names_and_its_numbers(repository):
     # In a process of its own, without the checks of shapes, which the compiler cannot read; traced
     # as in earnest (backend "eager"), without the minutes of optimising.
