@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import mg3d
-from mg3d.data.manifest import FACTS_NAME, NAME
+from mg3d.data.manifest import FACTS_NAME, NAME, read_manifest
 
 # Rooms and modules whose code decides a training's or an evaluation's numbers. The phantom and the
 # importers are not among them: what they made is in the data's own hash.
@@ -35,20 +35,34 @@ def short_hash(content: Mapping[str, Any]) -> str:
 def data_fingerprint(folder: Path) -> str:
     """Hash of a prepared folder's table, voxels, grid and window.
 
+    The voxels' hash stands in `dataset.json`; where a folder was made by hand and has none, the
+    volumes are read for it.
+
     Raises:
         FileNotFoundError: if the folder is not a prepared one.
     """
-    for name in (NAME, FACTS_NAME):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"expected a prepared folder with {NAME} and {FACTS_NAME}, but {folder} has no "
-                f"{name}; make one with data_prep"
-            )
-    facts = json.loads((folder / FACTS_NAME).read_text())
-    table = hashlib.sha256((folder / NAME).read_bytes()).hexdigest()
+    if not (folder / NAME).is_file():
+        raise FileNotFoundError(
+            f"expected a prepared folder with {NAME}, but {folder} has none; make one with "
+            "data_prep"
+        )
+    path = folder / FACTS_NAME
+    facts = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     return short_hash(
-        {"table": table, "voxels": facts.get("voxels_sha256"), "settings": facts.get("settings")}
+        {
+            "table": hashlib.sha256((folder / NAME).read_bytes()).hexdigest(),
+            "voxels": facts.get("voxels_sha256") or _hash_of_volumes(folder),
+            "settings": facts.get("settings"),
+        }
     )
+
+
+def _hash_of_volumes(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for volume in sorted(read_manifest(folder).rows["volume"]):
+        with (folder / volume).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def code_fingerprint(work: Callable[..., Any] | None = None) -> str:

@@ -1,9 +1,13 @@
 """Results that take too long for a lesson, stored with the library and loaded from there.
 
-Each file says in its columns how many seeds, steps and patients it was measured with. It is made
-again by the command named in `SOURCES`.
+Each table says in its columns how many seeds, steps and patients it was measured with; `SOURCES`
+names the command that makes the runs again. From their rows the stored table is made by
+
+    python -m mg3d.experiments.results runs.csv > table.csv
 """
 
+import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +15,20 @@ FOLDER = Path(__file__).parent / "stored"
 SOURCES = {
     "ablation_tiny": (
         "python -m mg3d.experiments.ablation --data PREPARED --steps 200 --seeds 0 1, once more "
-        "with --shuffle-reports for the control"
+        'with --reports "other patients\'" for the control'
     ),
     "longer_tiny": (
         'python -m mg3d.experiments.ablation --data PREPARED --only "the paper\'s six" "only clip" '
         '"six + clip" with --steps 200, 600 and 1800, with 2,048 and 6,144 patients prepared, and '
-        "with --shuffle-reports"
+        'with --reports "other patients\'"'
     ),
 }
 PANELS = {
     "probe_macro_auroc": "linear probe, macro AUROC",
     "retrieval_recall_at_5": "alignment head, Recall@5 of 64",
 }
+SCORES = ("probe_macro_auroc", "probe_gain", "retrieval_recall_at_5")
+SIZES = ("training_patients", "held_out_patients")
 
 
 def load_results(name: str) -> Any:
@@ -59,3 +65,68 @@ def load_ablation(name: str = "ablation_tiny") -> Any:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def mean_over_seeds(runs: Any) -> Any:
+    """One row for each configuration, number of steps and number of patients; mean over seeds.
+
+    Args:
+        runs: tidy table of an experiment: one row for each run and score.
+
+    Returns a DataFrame in which each score has its mean and the mean of the intervals over patients
+    (`_low`, `_high`). The encoders before training are rows of their own, called "untrained".
+    """
+    import pandas as pd
+
+    row = ["configuration", "group", "seed", "steps", "run"]
+    wide = runs.pivot(index=row, columns="score", values=["value", "low", "high"])
+    wide = wide.loc[pd.MultiIndex.from_frame(runs[row].drop_duplicates())]  # in the runs' order
+    rows = []
+    sizes = [wide["value"][size] for size in SIZES]
+    keys = [wide.index.get_level_values(k) for k in ("configuration", "group", "steps")]
+    for (name, group, steps, *counts), part in wide.groupby([*keys, *sizes], sort=False):
+        rows.append(_row(part, "", configuration=name, group=group, steps=steps, counts=counts))
+    for counts, part in wide.groupby(sizes, sort=False):
+        first = part.groupby(level="seed").head(1)  # the same untrained encoder in every run
+        rows.append(
+            _row(
+                first,
+                "_untrained",
+                configuration="untrained",
+                group="together",
+                steps=0,
+                counts=counts,
+            )
+        )
+    return pd.DataFrame(rows)
+
+
+def _row(
+    part: Any, suffix: str, *, configuration: str, group: str, steps: int, counts: Any
+) -> dict[str, Any]:
+    row = {"configuration": configuration, "group": group, "seeds": len(part), "steps": int(steps)}
+    row |= dict(zip(("patients", "held_out_patients"), map(int, counts), strict=True))
+    for score in SCORES:
+        for moment, end in (("value", ""), ("low", "_low"), ("high", "_high")):
+            if suffix and score == "probe_gain":
+                row[score + end] = 0.0
+            else:
+                row[score + end] = round(float(part[moment][score + suffix].mean()), 4)
+    return row
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line; see the module's first lines."""
+    import pandas as pd
+
+    parser = argparse.ArgumentParser(
+        prog="python -m mg3d.experiments.results", description="Mean over seeds, as CSV."
+    )
+    parser.add_argument("runs", type=Path, nargs="+", help="tables that experiments printed")
+    asked = parser.parse_args(arguments)
+    runs = pd.concat([pd.read_csv(path) for path in asked.runs], ignore_index=True)
+    mean_over_seeds(runs).to_csv(sys.stdout, index=False)
+
+
+if __name__ == "__main__":
+    main()

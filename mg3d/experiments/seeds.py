@@ -1,21 +1,23 @@
-"""Several runs of notebook 03 as one table: mean over seeds, range of seeds, interval of patients.
+"""The default run with several seeds: mean over seeds, range of seeds, interval over patients.
 
-    papermill notebooks/03_pretrain.ipynb out.ipynb -p seed 1 -p output_dir runs/seed_1
-    python -m mg3d.experiments.seeds runs/seed_0 runs/seed_1 runs/seed_2
+    python -m mg3d.experiments.seeds --data DIR_0 DIR_1 DIR_2 --seeds 0 1 2 > runs.csv
 
-prints one JSON line a score and one a loss; with `--markdown` the tables of the README. A seed
-draws its own phantom patients, masks and weights. The interval is the mean of the runs' 95 %
-intervals over held-out patients.
+prints one row for each run and score; with `--markdown`, the tables of the README. A seed decides
+masks and first weights; with one prepared folder for each seed, as above, patients differ as well.
+The interval is the mean of the runs' 95 % intervals over held-out patients.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from mg3d.config import change, find_preset
+from mg3d.experiments.command import grid_parser, run_experiment
+from mg3d.experiments.grid import Point
+from mg3d.experiments.scored import pretraining_point, score_pretraining
 
+MODULE = "mg3d.experiments.seeds"
 SCORES = {
     "probe_macro_auroc_untrained": "linear probe, untrained encoder",
     "probe_macro_auroc": "linear probe, pre-trained",
@@ -29,31 +31,52 @@ SCORES = {
 }
 
 
-def score_rows(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """One row a score that all runs have."""
-    for key, meaning in SCORES.items():
-        values = [run[key] for run in runs if run.get(key) is not None]
-        if len(values) == len(runs):
-            low, high = np.mean([run[f"{key}_interval"] for run in runs], axis=0)
+def seed_points(asked: argparse.Namespace) -> list[Point]:
+    """One run for each seed, on the seed's own prepared folder where there are several."""
+    folders: list[Path] = asked.data
+    if len(folders) not in (1, len(asked.seeds)):
+        raise ValueError(
+            f"expected one prepared folder, or one for each of {len(asked.seeds)} seeds, got "
+            f"{len(folders)}"
+        )
+    preset = find_preset(asked.preset)
+    steps = asked.steps or preset.optimisation.total_steps
+    return [
+        pretraining_point(
+            change(preset, seed=seed, total_steps=steps),
+            folders[place % len(folders)],
+            configuration=asked.preset,
+        )
+        for place, seed in enumerate(asked.seeds)
+    ]
+
+
+def score_rows(runs: Any) -> Iterator[dict[str, Any]]:
+    """One row for each score that all runs have: mean, interval, range of seeds, patients."""
+    for name, meaning in SCORES.items():
+        rows = runs[runs["score"] == name]
+        if len(rows) == runs["run"].nunique() and rows["value"].notna().all():
             yield {
-                "score": key,
+                "score": name,
                 "meaning": meaning,
-                "seeds": len(values),
-                "mean": float(np.mean(values)),
-                "interval": [float(low), float(high)],
-                "of_seeds": [float(min(values)), float(max(values))],
-                "patients": runs[0]["held_out_patients"],
+                "seeds": len(rows),
+                "mean": float(rows["value"].mean()),
+                "interval": [float(rows[end].mean()) for end in ("low", "high")],
+                "of_seeds": [float(rows["value"].min()), float(rows["value"].max())],
+                "patients": int(rows["n"].iloc[0]),
             }
 
 
-def loss_rows(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """One row a loss: initial, final and trivial, mean over the runs."""
-    for name in runs[0]["losses"]:
-        rows = [run["losses"][name] for run in runs]
-        yield {"loss": name} | {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+def loss_rows(runs: Any) -> Iterator[dict[str, Any]]:
+    """One row for each loss: initial, final and trivial, mean over the runs."""
+    losses = runs[runs["score"].str.startswith("loss_")]
+    parts = losses["score"].str.split("_", expand=True)
+    means = losses.groupby([parts[1], parts[2]], sort=False)["value"].mean().unstack(sort=False)
+    for name, row in means.iterrows():
+        yield {"loss": name} | {k: float(row[k]) for k in ("initial", "final", "trivial")}
 
 
-def as_markdown(runs: list[dict[str, Any]]) -> str:
+def as_markdown(runs: Any) -> str:
     """Both tables, for the README."""
     lines = ["| score | mean | 95 % interval | seeds |", "|---|---|---|---|"]
     for row in score_rows(runs):
@@ -68,18 +91,13 @@ def as_markdown(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Read the command line; see the module's first lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", help="output folders of notebook 03")
-    parser.add_argument("--markdown", action="store_true", help="tables instead of JSON lines")
-    arguments = parser.parse_args()
-    runs = [json.loads((folder / "metrics.json").read_text()) for folder in arguments.runs]
-    if arguments.markdown:
-        print(as_markdown(runs))
-        return
-    for row in (*score_rows(runs), *loss_rows(runs)):
-        print(json.dumps(row))
+    parser = grid_parser(MODULE, __doc__, folders="+")
+    parser.add_argument("--markdown", action="store_true", help="tables instead of CSV")
+    run_experiment(
+        parser, seed_points, score_pretraining, arguments, show={"markdown": as_markdown}
+    )
 
 
 if __name__ == "__main__":

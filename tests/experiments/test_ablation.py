@@ -1,16 +1,15 @@
-import json
+import argparse
+from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from mg3d.config import find_preset
 from mg3d.experiments.ablation import (
     PAPER,
+    ablation_points,
     configurations,
     group_of,
     means,
-    shuffle_reports,
-    write_table,
 )
 
 
@@ -37,48 +36,6 @@ def test_a_departure_put_back_changes_no_objective(rows):
     assert all(rows[name] != rows["six + clip"] for name in put_back)
 
 
-def test_shuffled_reports_are_all_there_and_none_is_the_own(tmp_path, write_patients):
-    own = write_patients(tmp_path / "own", ["train"] * 9 + ["val"] * 3, 2)
-    (tmp_path / "given").mkdir()
-    shuffle_reports(own, tmp_path / "given", seed=3)
-    before, after = (pd.read_csv(tmp_path / name / "manifest.csv") for name in ("own", "given"))
-    texts = ["findings", "impression"]
-    assert before.drop(columns=texts).equals(after.drop(columns=texts))
-    train = before["split"] == "train"
-    assert before[~train].equals(after[~train])
-    assert not (before.loc[train, "findings"] == after.loc[train, "findings"]).any()
-    pairs = (set(table.loc[train, texts].itertuples(index=False)) for table in (before, after))
-    assert next(pairs) == next(pairs)
-    one_each = after[train].groupby("patient_id")["findings"].nunique()
-    assert (one_each == 1).all()  # all volumes of a patient got the same one
-    assert (tmp_path / "given" / after["volume"][0]).is_file()
-
-
-def line_of(value, **facts):
-    """One finished run, as `--one` prints it, with every score at `value`."""
-    line = {"configuration": "only clip", "seed": 0, "steps": 5, "patients": 9} | facts
-    line["held_out_patients"] = 4
-    scores = ("probe_macro_auroc", "probe_gain", "retrieval_recall_at_5")
-    for score in (*scores, *(f"{s}_untrained" for s in scores)):
-        line |= {score: value, f"{score}_interval": [value - 0.1, value + 0.1]}
-    return json.dumps(line)
-
-
-def test_runs_of_other_length_or_size_are_rows_of_their_own(tmp_path):
-    runs = [line_of(0.6), line_of(0.7, steps=15), line_of(0.8, steps=15, patients=27)]
-    (tmp_path / "runs.jsonl").write_text("\n".join(runs))
-    write_table(tmp_path / "runs.jsonl", tmp_path / "table.csv")
-    table = pd.read_csv(tmp_path / "table.csv")
-    keys = ["configuration", "steps", "patients", "probe_macro_auroc"]
-    assert table[keys].values.tolist() == [
-        ["only clip", 5, 9, 0.6],
-        ["only clip", 15, 9, 0.7],
-        ["only clip", 15, 27, 0.8],
-        ["untrained", 0, 9, 0.6],
-        ["untrained", 0, 27, 0.8],
-    ]
-
-
 def test_a_whole_name_asks_for_one_row_and_a_piece_for_all_that_hold_it(rows):
     def asked(part):
         return [name for name in rows if means(part, name, rows)]
@@ -88,15 +45,24 @@ def test_a_whole_name_asks_for_one_row_and_a_piece_for_all_that_hold_it(rows):
     assert asked("without") == [f"six without {name}" for name in PAPER]
 
 
-def test_the_table_is_the_mean_over_seeds(tmp_path):
-    runs = [line_of(value, seed=seed) for seed, value in ((0, 0.6), (1, 0.8))]
-    (tmp_path / "runs.jsonl").write_text("\n".join(runs))
+def asked(**other):
+    given = {"preset": "tiny", "steps": 200, "seeds": [0, 1], "only": ["only clip"]}
+    given |= {"data": Path("prepared"), "reports": ["own"]} | other
+    return argparse.Namespace(**given)
 
-    write_table(tmp_path / "runs.jsonl", tmp_path / "table.csv")
 
-    header, clip, untrained = (tmp_path / "table.csv").read_text().splitlines()
-    row = dict(zip(header.split(","), clip.split(","), strict=True))
-    assert (row["group"], row["seeds"], row["steps"]) == ("together", "2", "5")
-    assert float(row["probe_macro_auroc"]) == pytest.approx(0.7)
-    assert float(row["probe_macro_auroc_low"]) == pytest.approx(0.6)
-    assert untrained.startswith("untrained,together,2,0,")
+def test_a_grid_has_each_row_for_each_seed_and_each_kind_of_reports():
+    points = ablation_points(asked(reports=["own", "other patients'"]))
+    rows = [tuple(point.columns.values()) for point in points]
+    assert rows == [
+        ("only clip", "together", "own", 0, 200),
+        ("only clip, reports shuffled", "control", "other patients'", 0, 200),
+        ("only clip", "together", "own", 1, 200),
+        ("only clip, reports shuffled", "control", "other patients'", 1, 200),
+    ]
+    assert len({str(point.settings) for point in points}) == 4
+
+
+def test_a_row_that_is_not_there_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=r"no configuration is called .*six \+ clip, only clip"):
+        ablation_points(asked(only=["only ssim"]))

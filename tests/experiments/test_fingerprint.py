@@ -71,5 +71,16 @@ def test_other_voxels_other_text_and_another_window_are_other_data(folder):
 
 
 def test_a_folder_that_is_not_prepared_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"has no manifest\.csv; make one with data_prep"):
+    with pytest.raises(FileNotFoundError, match=r"with manifest\.csv, but .* data_prep"):
         data_fingerprint(tmp_path)
+
+
+def test_a_folder_made_by_hand_is_known_by_its_volumes(tmp_path, write_patients):
+    folder = write_patients(tmp_path / "hand", ["train", "train", "val"])
+    before = data_fingerprint(folder)
+    assert data_fingerprint(folder) == before
+    (volume,) = folder.glob("val_*.safetensors")
+    content = bytearray(volume.read_bytes())
+    content[-1] ^= 1
+    volume.write_bytes(content)
+    assert data_fingerprint(folder) != before

@@ -1,7 +1,16 @@
+import pandas as pd
 import pytest
 
 from mg3d.experiments import results
-from mg3d.experiments.results import FOLDER, PANELS, SOURCES, load_ablation, load_results
+from mg3d.experiments.results import (
+    FOLDER,
+    PANELS,
+    SOURCES,
+    load_ablation,
+    load_results,
+    main,
+    mean_over_seeds,
+)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -52,3 +61,49 @@ def test_a_stored_table_can_be_drawn(name):
     assert set(table["score"]) == set(PANELS.values())
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
     assert table["value"].between(0, 1).all()
+
+
+def rows_of(value, *, seed=0, steps=5, patients=9):
+    """One finished run as an experiment prints it, with every score at `value`."""
+    run = {"configuration": "only clip", "group": "together", "seed": seed, "steps": steps}
+    run["run"] = f"{seed}-{steps}-{patients}"
+    scores = ("probe_macro_auroc", "probe_gain", "retrieval_recall_at_5")
+    rows = [
+        run | {"score": score, "value": value, "low": value - 0.1, "high": value + 0.1, "n": 4}
+        for score in (*scores, *(f"{s}_untrained" for s in scores))
+    ]
+    sizes = {"training_patients": patients, "held_out_patients": 4}
+    return rows + [run | {"score": size, "value": number} for size, number in sizes.items()]
+
+
+def test_runs_of_other_length_or_size_are_rows_of_their_own():
+    runs = [*rows_of(0.6), *rows_of(0.7, steps=15), *rows_of(0.8, steps=15, patients=27)]
+    table = mean_over_seeds(pd.DataFrame(runs))
+    keys = ["configuration", "steps", "patients", "probe_macro_auroc"]
+    assert table[keys].values.tolist() == [
+        ["only clip", 5, 9, 0.6],
+        ["only clip", 15, 9, 0.7],
+        ["only clip", 15, 27, 0.8],
+        ["untrained", 0, 9, 0.6],
+        ["untrained", 0, 27, 0.8],
+    ]
+
+
+def test_the_table_is_the_mean_over_seeds(tmp_path, capsys):
+    for seed, value in ((0, 0.6), (1, 0.8)):
+        pd.DataFrame(rows_of(value, seed=seed)).to_csv(tmp_path / f"{seed}.csv", index=False)
+
+    main([str(tmp_path / "0.csv"), str(tmp_path / "1.csv")])
+
+    header, clip, untrained = capsys.readouterr().out.splitlines()
+    row = dict(zip(header.split(","), clip.split(","), strict=True))
+    assert (row["group"], row["seeds"], row["steps"]) == ("together", "2", "5")
+    assert float(row["probe_macro_auroc"]) == pytest.approx(0.7)
+    assert float(row["probe_macro_auroc_low"]) == pytest.approx(0.6)
+    assert untrained.startswith("untrained,together,2,0,")
+
+
+def test_a_stored_table_has_the_columns_that_are_made_again():
+    made = mean_over_seeds(pd.DataFrame(rows_of(0.6)))
+    for name in SOURCES:
+        assert list(load_results(name).columns) == list(made.columns)

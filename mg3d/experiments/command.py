@@ -1,0 +1,105 @@
+"""What the commands of all experiments share: where runs are kept, seeds, parts of a job array.
+
+Each `python -m mg3d.experiments.NAME` prints one tidy CSV, a row for each run and score; what
+happens meanwhile goes to stderr.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mg3d.config import PRESETS
+from mg3d.experiments.grid import Point, Work, run_grid, work_side_by_side
+
+Points = Callable[[argparse.Namespace], Sequence[Point]]
+
+
+def grid_parser(
+    module: str, description: str | None, *, folders: str | None = None
+) -> argparse.ArgumentParser:
+    """The arguments of every experiment; its own may be added.
+
+    Args:
+        module: as it is called, `mg3d.experiments.NAME`.
+        description: the module's docstring.
+        folders: how many prepared folders `--data` takes, as `nargs` says it; None: one.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, nargs=folders, required=True, help="prepared folder")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/experiments"), help="folder that keeps the runs"
+    )
+    parser.add_argument("--preset", default="tiny", choices=list(PRESETS))
+    parser.add_argument("--steps", type=_positive, help="optimiser steps; default: the preset's")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run for each")
+    parser.add_argument(
+        "--parallel", type=_positive, default=1, help="runs at a time, one thread each"
+    )
+    parser.add_argument(
+        "--point", type=_part, default=(1, 1), metavar="I/N",
+        help="make every N-th run from the I-th on: one job of a cluster's array",
+    )  # fmt: skip
+    return parser
+
+
+def run_experiment(
+    parser: argparse.ArgumentParser,
+    points: Points,
+    work: Work,
+    arguments: list[str] | None = None,
+    *,
+    show: Mapping[str, Callable[[Any], str]] | None = None,
+) -> None:
+    """Read the command line, make the runs that are not kept yet, print the table of all.
+
+    Args:
+        parser: from `grid_parser`.
+        points: the grid that the arguments ask for.
+        work: makes one run; see `run_grid`.
+        arguments: None: those of the process.
+        show: by the name of a switch, what prints the table instead of CSV.
+
+    Raises:
+        SystemExit: with status 2 and one line, where the call or the data is wrong.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    asked = parser.parse_args(given)
+
+    def log(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    try:
+        grid = points(asked)
+        if asked.parallel > 1:
+            module = parser.prog.split()[-1]
+            work_side_by_side([module, *given, "--parallel", "1"], asked.parallel)
+        table = run_grid(grid, work, asked.runs, part=asked.point, log=log)
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    for switch, text_of in (show or {}).items():
+        if getattr(asked, switch):
+            print(text_of(table))
+            return
+    table.to_csv(sys.stdout, index=False)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    return number
+
+
+def _part(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    part = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= part[0] <= part[1]:
+        raise argparse.ArgumentTypeError(f"expected I/N with 1 <= I <= N, got {text}")
+    return part
