@@ -80,7 +80,7 @@ class RunFolder:
         """
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.path / ".lock", timeout=0)
+        lock = FileLock(self.path / ".writer.lock", timeout=0)
         try:
             with self.writing("the run folder"):
                 lock.acquire()
