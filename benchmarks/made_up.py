@@ -4,6 +4,7 @@ Time and memory depend on sizes, not on what the numbers mean. The released text
 needed: a BERT of its size, vocabulary of 28,996, is made and read from disk as a real one would be.
 """
 
+import re
 import string
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from mg3d.config import PretrainConfig
 from mg3d.data.batch import Batch, Patient, collate
 from mg3d.text.encoder import quiet_transformers
+from mg3d.text.prompts import PROMPTS
 from mg3d.text.tokens import tokenize_report
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -53,11 +55,16 @@ def write_bert(folder: Path, *, width: int = 768, layers: int = 12, seed: int = 
 
 
 def made_up_words() -> list[str]:
-    """As many words as the vocabulary has room for: aaa, aab, aac, ..."""
+    """As many as the vocabulary has room for: words of real sentences, without which no text
+    encoder is taken, then aaaa, aaab, aaac, ...
+    """
     letters = np.array(list(string.ascii_lowercase))
     numbers = np.arange(VOCABULARY - len(SPECIAL))
     digits = [numbers // 26**place % 26 for place in (3, 2, 1, 0)]
-    return ["".join(letters[list(word)]) for word in zip(*digits, strict=True)]
+    sentences = " ".join(s for sides in PROMPTS.values() for side in sides for s in side)
+    real = re.findall(r"\w+|[^\w\s]", sentences)
+    invented = ["".join(letters[list(word)]) for word in zip(*digits, strict=True)]
+    return list(dict.fromkeys([*real, *invented]))[: len(invented)]
 
 
 def make_batch(

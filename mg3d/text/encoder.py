@@ -9,6 +9,7 @@ the released code: [CLS] and [SEP] belong to the average, positions count from 0
 """
 
 import contextlib
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,16 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from mg3d.text.checks import check_files, check_tokenizer
+
+# What transformers, torch and the tokenizers raise for files that do not belong together.
+UNREADABLE = (
+    *(ValueError, TypeError, LookupError, AttributeError, RuntimeError, EOFError, ImportError),
+    *(pickle.UnpicklingError, SafetensorError),
+)
 EMBEDDED = Path(__file__).parent / "embedded"
 
 
@@ -206,40 +215,66 @@ def load_text_encoder(name_or_path: str | Path = "embedded") -> TextEncoder:
 
     Raises:
         FileNotFoundError: if files are missing, with what to put where.
-        ValueError: if the weights do not fill the model.
+        ValueError: if a file is damaged or not what its name says, the weights do not fill the
+            model, the tokenizer is another model's, or code of the model's own would be run.
     """
-    from transformers import AutoModel, AutoTokenizer
-
     folder = EMBEDDED if str(name_or_path) == "embedded" else Path(name_or_path).expanduser()
     local = folder.is_dir()
-    source = str(folder) if local else str(name_or_path)
+    if local:
+        check_files(folder)
+    tokenizer, model, found = _from_pretrained(folder if local else str(name_or_path))
+    missing = sorted(key for key in found["missing_keys"] if "pooler." not in key)
+    other_shape = sorted(key for key, *_ in found["mismatched_keys"])
+    if missing or other_shape:
+        raise ValueError(
+            f"the weights of text encoder {name_or_path} must fill {type(model).__name__}, but "
+            f"{len(missing)} tensors are missing (first {missing[:1]}) and {len(other_shape)} have "
+            f"another shape (first {other_shape[:1]}); check that config.json belongs to the "
+            "weights"
+        )
+    check_tokenizer(str(name_or_path), tokenizer, int(model.config.vocab_size))
+    if hasattr(model, "pooler"):
+        model.pooler = None  # never asked for, and random where the weights have none
+    return TextEncoder(model, tokenizer, name=str(name_or_path))
+
+
+def _from_pretrained(source: Path | str) -> tuple[Any, Any, dict[str, Any]]:
+    """Tokenizer, model, and what the weights did not fill; never runs code of the model's own."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoModel, AutoTokenizer
+
+    local = isinstance(source, Path)
     try:
         with (
             quiet_transformers(),
             torch.random.fork_rng(devices=[]),
         ):  # an unused pooler draws numbers
-            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-            model, found = AutoModel.from_pretrained(
-                source, local_files_only=local, dtype=torch.float32, output_loading_info=True
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(source), local_files_only=local, trust_remote_code=False
             )
-    except (OSError, ValueError) as error:
+            model, found = AutoModel.from_pretrained(
+                str(source),
+                local_files_only=local,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # named by the caller, instead of a report on stderr
+            )
+    except OSError as error:
         raise FileNotFoundError(
-            f"text encoder {name_or_path} needs config.json, model.safetensors (or "
-            "pytorch_model.bin) and a tokenizer (tokenizer.json or vocab.txt) in one folder, which "
-            f"cannot be loaded: {str(error).splitlines()[0]}; download the model once "
-            "(`hf download NAME --local-dir FOLDER`) and give that folder, or use 'embedded'"
+            f"text encoder {source} needs config.json, model.safetensors (or pytorch_model.bin) "
+            "and a tokenizer (tokenizer.json or vocab.txt) in one folder, which cannot be loaded: "
+            f"{str(error).splitlines()[0]}; download the model once (`hf download NAME --local-dir "
+            "FOLDER`) and give that folder, or use 'embedded'"
         ) from error
-    missing = sorted(key for key in found["missing_keys"] if "pooler." not in key)
-    if missing or found["mismatched_keys"]:
+    except (*UNREADABLE, StrictDataclassError) as error:
+        said = str(error).strip().splitlines()[:1] if isinstance(error, ValueError) else []
         raise ValueError(
-            f"the weights of text encoder {name_or_path} must fill {type(model).__name__}, but "
-            f"{len(missing)} tensors are missing (first {missing[:1]}) and "
-            f"{len(found['mismatched_keys'])} have another shape; check that config.json belongs "
-            "to the weights"
-        )
-    if hasattr(model, "pooler"):
-        model.pooler = None  # never asked for, and random where the weights have none
-    return TextEncoder(model, tokenizer, name=str(name_or_path))
+            f"text encoder {source} cannot be loaded ({': '.join([type(error).__name__, *said])}); "
+            "the weights may be cut off or damaged, or config.json of a family that transformers "
+            "does not know (it knows BERT, RoBERTa, ELECTRA); download the model again"
+        ) from error
+    return tokenizer, model, found
 
 
 @contextlib.contextmanager
