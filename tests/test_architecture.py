@@ -30,6 +30,7 @@ HEAVY = {
     "sklearn": (),
     "torchmetrics": (),
     "transformers": (),
+    "tyro": (),
 }
 NO_ROOM = {"utils", "util", "helpers", "helper", "misc", "common", "tools"}
 GLOBAL_SEEDS = {"torch.manual_seed", "np.random.seed", "numpy.random.seed", "random.seed"}

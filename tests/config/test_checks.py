@@ -41,6 +41,9 @@ REFUSED = {
     ],
     "spacing_mm is 3 numbers (above 0) or None": [{"spacing_mm": (1, 0, 1)}, {"spacing_mm": 1}],
     "crop is 3 numbers (above 0 and at most 1)": [{"crop": (1, 1, 1.1)}],
+    "hu_window is 2 numbers": [
+        {"hu_window": wrong} for wrong in ((float("nan"), 0), (0, float("inf")), (0, "1"))
+    ],
     "hu_window is (lower, upper) in HU": [{"hu_window": (100, -100)}, {"hu_window": (0, 0)}],
     "encoder is one of swin3d, unet3d": [{"encoder": "swin"}, {"encoder": 3}],
     "attention is one of gated, softmax": [{"attention": "sigmoid"}],
