@@ -191,9 +191,7 @@ class ComputeSettings(Checked):
 
     precision: Literal["no", "fp16", "bf16"] = "fp16"  # of products; fp16 needs a GPU
     activation_checkpointing: bool = False  # recompute in encoder and MIM: less memory, more time
-    window_recompute: bool = (
-        True  # Swin: windows one after the other, for CPUs; False for hooks, LoRA
-    )
+    window_recompute: bool = True  # Swin: window by window, for CPUs; False for hooks and LoRA
     compile: bool = False  # encoder and MIM's decoder, by torch.compile: for a GPU
     text_cache_mb: WholeAmount = 2_048  # frozen text features kept in memory, at most
     workers: WholeAmount = 4  # processes reading volumes; 0: this process, by memory-mapped files

@@ -1,4 +1,6 @@
-from dataclasses import dataclass, field
+import inspect
+import re
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pytest
@@ -178,6 +180,13 @@ def test_help_lists_every_setting_with_meaning_type_and_default(capsys, monkeypa
     assert "--precision {no,fp16,bf16} of products; fp16 needs a GPU (default: no)" in words
     assert "--mim-from-mean, --no-mim-from-mean True: guess the difference" in words
     assert "--data PATH prepared folder (required)" in words
+
+
+@pytest.mark.parametrize("kind", [type(group) for group in vars(TINY).values()])
+def test_every_setting_has_its_meaning_beside_it_where_the_help_finds_it(kind):
+    source = inspect.getsource(kind)
+    for item in fields(kind):
+        assert re.search(rf"^    {item.name}: .+ = .+  # \S+", source, re.MULTILINE), item.name
 
 
 def test_another_command_needs_no_config():
