@@ -1,5 +1,7 @@
 """What is left out of a report that is longer than the model reads, and how it is counted."""
 
+import csv
+
 import pytest
 from real_reports import records_of_ctrg
 from tokenizers import Tokenizer
@@ -102,6 +104,20 @@ def test_counting_ahead_finds_what_training_leaves_out(shared_data, tokenizer, r
         total += left_out
     assert ahead == total
     assert total.reports_cut > 200 and bool(total.impressions_lost) == (rule == "end")
+
+
+def test_most_real_reports_lose_their_impression_as_lesson_01b_says(shared_data, tokenizer):
+    reports = []
+    for name in ("train", "validation"):
+        path = shared_data / f"reports/ctrate_format/radiology_text_reports/{name}_reports.csv"
+        with path.open(newline="", encoding="utf-8-sig") as table:
+            rows = csv.DictReader(table)
+            reports += [Parts.of(row["Findings_EN"], row["Impressions_EN"]) for row in rows]
+    end, kept = (
+        count_left_out(tokenizer, reports, 250, report_cut=rule)
+        for rule in ("end", "keep_impression")
+    )
+    assert (end.impressions, end.impressions_lost, kept.impressions_lost) == (216, 126, 0)
 
 
 def test_a_tokenizer_that_is_not_here_is_replaced_and_the_count_says_so(tmp_path):
