@@ -35,8 +35,8 @@ class Engine(Generic[Item]):
         step: Step[Item],
         optimiser: torch.optim.Optimizer,
         devices: Devices,
-        *,
         weights: Mapping[str, float] | None = None,
+        *,
         max_grad_norm: float = 0.0,
         seed: int = 0,
     ):

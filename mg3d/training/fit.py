@@ -78,31 +78,30 @@ def fit(
     """Train a module, in place.
 
     Args:
-        module: everything that learns. In evaluation mode, it is put in training mode; otherwise
-            every layer stays in the mode it is in.
-        step: losses by name from the module and one batch. It calls the module itself (not its
-            parts), so that several processes share their gradients.
-        batches: the batches of a range of steps, in order; `devices.accumulation` micro-batches a
-            step. A function of the step number only. Each process gives its share of the batch.
+        module: everything that learns. In evaluation mode it is put in training mode; otherwise
+            every layer stays in its own.
+        step: losses by name from the module and one batch. It calls the module itself, not its
+            parts, so that several processes share their gradients.
+        batches: of a range of steps, in order, `devices.accumulation` a step; a function of the
+            step number only. Each process gives its share of the batch.
         optimiser: of the module's parameters. A group's `factor`, if it has one, scales its rate.
         steps: of the whole run.
         seed: of what layers draw (dropout).
         devices: from `start_devices`; None: float32, one batch a step.
         batch_size: patients per step over all processes, for the run's first line.
-        weights: share of each loss in the total; others are recorded only. None: 1 each.
+        weights: share of each loss in the total; others are only recorded. None: 1 each.
         learning_rate: of the step to come, from what is done; None: the optimiser's own.
-        max_grad_norm: largest norm of the gradient; 0 leaves it alone.
+        max_grad_norm: larger gradients are scaled down to this norm; 0: never.
         max_seconds: the run ends after the step in which this time of training is over.
         stop_after: stop (and save) after this many steps in all, as if interrupted.
-        measure: held-out numbers by name, before the first step and after the last one; recorded
-            as `val_<name>`. Called on every process, with the module in the mode it learns in.
-        measure_every: steps after which it is called, too; 0: never.
-        folder: gets settings, history and checkpoints; None: nothing is written.
+        measure: held-out numbers by name, recorded as `val_<name>`: before the first step, after
+            the last one, and after every `measure_every` steps (0: never). Every process calls it.
+        folder: gets settings, history and checkpoints, and says when; None: nothing is written.
         log: who is told; None: printed, with a progress bar in a terminal.
 
     Raises:
-        FileExistsError: if the folder holds a run, and neither `resume` nor `overwrite` says what
-            to do with it, or if another run is writing it.
+        FileExistsError: if the folder holds a run and nothing says what to do with it, or if
+            another run is writing it.
         FloatingPointError: if a loss is NaN or infinite; the last checkpoint is left as it was.
         OSError: if the folder cannot be written; the message says what is kept.
         ValueError: if the run in the folder was made with other settings.

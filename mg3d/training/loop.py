@@ -71,7 +71,7 @@ def pretrain(
     devices = start_devices(
         precision=config.compute.precision, accumulation=config.optimisation.accumulation
     )
-    goes_on = RunFolder(Path(output_dir), resume=resume, overwrite=overwrite).find()
+    goes_on = _folder(config, output_dir, resume=resume, overwrite=overwrite).find()
     pretraining = pretraining or build_pretraining(config)
     text = pretraining.model.text_encoder
     text.to(devices.device)
@@ -95,25 +95,21 @@ def pretrain(
         stop_after=stop_after,
         measure=lambda: held_out_losses(pretraining, val, config, devices.device),
         measure_every=config.run.validate_every,
-        folder=RunFolder(
-            Path(output_dir),
-            settings=asdict(config),
-            free=FREE_SETTINGS,
-            resume=resume,
-            overwrite=overwrite,
-            save_every=config.run.save_every,
-            flatten=lambda saved: flatten(parse_config(saved, output_dir)),
-        ),
+        folder=_folder(config, output_dir, resume=resume, overwrite=overwrite),
         log=RunLog(log, [str(train.left_out + val.left_out), *notes], progress),
     )
-    return Run(
-        pretraining,
-        config,
-        fitted.history,
-        train,
-        val,
-        fitted.steps,
-        fitted.seconds,
-        fitted.initial,
-        fitted.final,
+    return Run(pretraining=pretraining, config=config, train=train, val=val, **vars(fitted))
+
+
+def _folder(
+    config: PretrainConfig, output_dir: Path, *, resume: bool, overwrite: bool
+) -> RunFolder:
+    return RunFolder(
+        Path(output_dir),
+        settings=asdict(config),
+        free=FREE_SETTINGS,
+        resume=resume,
+        overwrite=overwrite,
+        save_every=config.run.save_every,
+        flatten=lambda saved: flatten(parse_config(saved, output_dir)),
     )

@@ -31,7 +31,7 @@ class RunFolder:
     """Where a run is written. What keeps more than the newest checkpoint belongs here.
 
     Args:
-        path: of the folder; it is made where it is missing.
+        where: path of the folder; it is made where it is missing.
         settings: everything the run depends on, as JSON holds it. A run is continued with the same
             settings only.
         free: settings that may differ then, by flat name, because they decide no number.
@@ -41,13 +41,18 @@ class RunFolder:
         flatten: stored settings as one flat mapping, to compare them; None: by dotted name.
     """
 
-    path: Path
+    where: Path | str
     settings: Mapping[str, Any] = field(default_factory=dict)
     free: Collection[str] = ()
     resume: bool = False
     overwrite: bool = False
     save_every: int = 0
     flatten: Flatten | None = None
+
+    @property
+    def path(self) -> Path:
+        """Of the folder."""
+        return Path(self.where)
 
     @property
     def history(self) -> Path:
