@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from mg3d.attention.pooling import masked_mean, mean_by_index
+from mg3d.attention.pooling import masked_mean
 from mg3d.data.batch import Batch, Patient, collate
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.model import MG3D
@@ -77,7 +77,7 @@ def project_volumes(head: CLIP, encoded: Encoded) -> Float[np.ndarray, "P d"]:
 @torch.no_grad()
 def project_reports(head: CLIP, encoded: Encoded) -> Float[np.ndarray, "P d"]:
     """Report vectors in the space the CLIP head compares in (unit length)."""
-    reports = encoded.report_words if head.text == "words" else encoded.report_vector
+    reports = head.choose(vector=encoded.report_vector, words=encoded.report_words)
     return _project(head.report_head, reports)
 
 
@@ -91,10 +91,8 @@ def _project(head: nn.Module, vectors: Float[np.ndarray, "P i"]) -> Float[np.nda
 @torch.no_grad()
 def embed_words(model: MG3D, batch: Batch) -> Float[Tensor, "B e"]:
     """Mean over a report's sentences of the frozen embedding layer: the words, and no order."""
-    embedded = model.text_encoder(batch.tokens, batch.padding).embedded
-    num_sentences = batch.sentence_padding.shape[1]
-    sentences, padding = mean_by_index(embedded, batch.sentence, num_sentences)
-    return masked_mean(sentences, padding)
+    features = model(batch, needed=["embedded_sentences"])
+    return masked_mean(features.embedded_sentences, batch.sentence_padding)
 
 
 def batch_sentences(model: MG3D, sentences: Sequence[str]) -> Batch:

@@ -1,9 +1,7 @@
-"""What each loss is worth: the best a model could do that learned nothing worth having.
+"""The loss of a trivial model beside each objective's own, on the same held-out batches.
 
-A loss without its trivial baseline says little. MIM competes with the mean training volume, MLM
-with the unigram model, the contrastive losses with chance, SSM with features that are all the
-same, SFR with one prediction for all sentences. All are measured on the same held-out batches, with
-the same hidden blocks and words, as the losses themselves.
+A loss says little alone. Each objective names its trivial model and computes that model's loss
+(`Objective.baseline`); here the values of all batches are averaged, as those of the losses are.
 """
 
 from dataclasses import dataclass
@@ -14,37 +12,26 @@ from torch import Tensor
 
 from mg3d.config import PretrainConfig
 from mg3d.data.dataset import VolumeReportDataset
-from mg3d.objectives.collapse import feature_spread
-from mg3d.objectives.contrastive import chance_loss
-from mg3d.objectives.mim import mean_volume_loss
-from mg3d.objectives.mlm import unigram_loss
-from mg3d.objectives.sfr import SFR, constant_loss
-from mg3d.objectives.ssm import SSM, collapsed_loss, identical_loss
+from mg3d.modes import evaluating
+from mg3d.objectives import OBJECTIVES
+from mg3d.objectives.objective import Baseline, TrainingPatients
 from mg3d.training.heldout import held_out_batches
-from mg3d.training.step import Pretraining
+from mg3d.training.step import Pretraining, reads
 
-BASELINES = {
-    "mim": "the mean training volume",
-    "mlm": "the unigram model",
-    "sfr": "one prediction for every sentence",
-    "cml": "chance",
-    "dfa": "chance",
-    "ssm": "collapsed: all features the same",
-    "clip": "chance",
-}
+BASELINES = {name: kind.trivial_model for name, kind in OBJECTIVES.items()}  # in words
 
 
 @dataclass(frozen=True)
 class Trivial:
-    """Baselines of the active objectives, and whether features are still spread out.
+    """Baselines of the active objectives, by name; means over held-out batches.
 
-    SSM has a second, stronger baseline: all features unrelated (in truth: the best cosine that is
-    the same for all pairs). Few pairs of sentences agree, so it is cheap to say that none do.
+    SSM has a second, stronger baseline: the best cosine that is the same for all pairs. Most pairs
+    of sentences differ, so predicting a low cosine for every pair costs little.
     """
 
-    losses: dict[str, float]  # objective -> loss of its baseline on held-out patients
-    unrelated: dict[str, float]  # "ssm": loss of the stronger baseline
-    spread: dict[str, float]  # "sfr", "ssm": 0 if all features point the same way, up to 1
+    losses: dict[str, float]  # of the trivial model
+    unrelated: dict[str, float]  # "ssm": of the stronger baseline
+    spread: dict[str, float]  # "sfr", "ssm": 0 if all features have the same direction, up to 1
 
 
 @torch.no_grad()
@@ -54,57 +41,46 @@ def trivial_losses(
     val: VolumeReportDataset,
     config: PretrainConfig,
 ) -> Trivial:
-    """Measure every active objective's baseline on held-out patients, mean over batches.
+    """Measure every active objective's baseline on held-out patients.
 
     SFR's and SSM's baselines depend on what the model compares, so they are those of `pretraining`
-    as it is now.
+    with its current weights.
 
     Args:
         pretraining: the trained model.
-        train: patients whose mean volume and word counts the baselines know.
+        train: patients whose mean volume and word counts the trivial models know.
         val: held-out patients.
         config: of the run.
     """
-    was_training = pretraining.training
-    pretraining.eval()
-    objectives = pretraining.objectives
-    sfr, ssm = pretraining.find(SFR), pretraining.find(SSM)
     device = next(pretraining.parameters()).device
     text = pretraining.model.text_encoder
-    average = train.mean_volume().to(device) if "mim" in objectives else None
-    counts = token_counts(train, text.vocabulary_size).to(device)
-    losses: dict[str, list[float]] = {}
-    unrelated: dict[str, list[float]] = {}
-    spread: dict[str, list[float]] = {}
-    for batch in held_out_batches(val, config, text, device):
-        found: dict[str, Tensor | float] = dict.fromkeys(
-            ("cml", "dfa", "clip"), chance_loss(len(batch))
-        )
-        features = pretraining.model(batch)
-        if average is not None:
-            assert batch.voxel_mask is not None
-            found["mim"] = mean_volume_loss(
-                average, batch.volume, batch.voxel_mask, config.objectives.mim_output_stride
-            )
-        if "mlm" in objectives:
-            assert batch.word_mask is not None
-            found["mlm"] = unigram_loss(counts, batch.tokens, batch.word_mask)
-        if sfr is not None:
-            guesses = sfr.compare(features, batch)
-            found["sfr"] = constant_loss(guesses.target, len(batch))
-            spread.setdefault("sfr", []).append(float(feature_spread(guesses.repaired)))
-        if ssm is not None and len(batch) > 1:
-            pairs = ssm.compare(features, batch)
-            found["ssm"] = identical_loss(pairs)
-            unrelated.setdefault("ssm", []).append(float(collapsed_loss(pairs)))
-            real = ~batch.sentence_padding
-            visual = ssm.visual(features.informed_sentences[real])
-            spread.setdefault("ssm", []).append(float(feature_spread(visual)))
-        for name in objectives:
-            if name in found:
-                losses.setdefault(name, []).append(float(found[name]))
-    pretraining.train(was_training)
-    return Trivial(_means(losses), _means(unrelated), _means(spread))
+    known = TrainingPatients(train.mean_volume, lambda: token_counts(train, text.vocabulary_size))
+    found: dict[str, list[Baseline]] = {}
+    with evaluating(pretraining):
+        for batch in held_out_batches(val, config, text, device):
+            measured = {
+                name: objective
+                for name, objective in pretraining.objectives.items()
+                if objective.min_patients <= len(batch)
+            }
+            features = pretraining.model(batch, needed=reads(measured.values()))
+            for name, objective in measured.items():
+                found.setdefault(name, []).append(objective.baseline(features, batch, known))
+    return Trivial(
+        {name: _mean([item.loss for item in items]) for name, items in found.items()},
+        _means_of("unrelated", found),
+        _means_of("spread", found),
+    )
+
+
+def _means_of(what: str, found: dict[str, list[Baseline]]) -> dict[str, float]:
+    """Means of a value that only some objectives have."""
+    values = {name: [getattr(item, what) for item in items] for name, items in found.items()}
+    return {name: _mean(items) for name, items in values.items() if None not in items}
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 def token_counts(dataset: VolumeReportDataset, vocabulary_size: int) -> Int[Tensor, " V"]:
@@ -113,7 +89,3 @@ def token_counts(dataset: VolumeReportDataset, vocabulary_size: int) -> Int[Tens
         dataset.reports[row].tokens[dataset.reports[row].word >= 0] for row in dataset.first_volumes
     ]
     return torch.bincount(torch.cat(tokens), minlength=vocabulary_size)
-
-
-def _means(values: dict[str, list[float]]) -> dict[str, float]:
-    return {name: sum(items) / len(items) for name, items in values.items()}

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.evaluation.encode import Encoded, batch_sentences, embed_words, project_volumes
+from mg3d.evaluation.encode import Encoded, batch_sentences, project_volumes
 from mg3d.evaluation.probe import Probe, score_findings
 from mg3d.model import MG3D
-from mg3d.objectives.clip import CLIP, CentredHead
+from mg3d.objectives.clip import CLIP
 from mg3d.text.prompts import PROMPTS
 
 
@@ -30,11 +30,7 @@ def finding_direction(model: MG3D, head: CLIP, finding: str) -> Float[Tensor, " 
         finding: one of `CT_RATE_FINDINGS`.
     """
     stated, denied = (batch_sentences(model, prompts) for prompts in PROMPTS[finding])
-    if isinstance(head.report_head, CentredHead):
-        change = embed_words(model, stated).mean(0) - embed_words(model, denied).mean(0)
-        return head.report_head.direction(change[None])[0]
-    ends = [head.report_head(model.embed_reports(batch)).mean(0) for batch in (stated, denied)]
-    return torch.nn.functional.normalize(ends[0] - ends[1], dim=0)
+    return head.direction(model, stated, denied)
 
 
 def zero_shot_scores(

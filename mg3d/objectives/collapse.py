@@ -1,9 +1,9 @@
-"""Collapse: have features become the same for everything, whatever they are asked about?
+"""Collapse: are features the same for every input?
 
-SFR can be solved by a constant, SSM by features that only know the words. A loss near 0 means
-something only while features stay spread out.
+Identical features solve SFR, and nearly solve SSM. A loss near 0 means something only while
+features differ, so the spread of their directions is reported beside the loss.
 
-Source: own measure; the resultant length of directional statistics.
+Source: own measure, from the mean resultant length of directional statistics.
 """
 
 from jaxtyping import Float

@@ -1,13 +1,13 @@
-"""Symmetric InfoNCE: find a patient's other half among all patients of the batch.
+"""Symmetric InfoNCE: match the two vectors of each patient among all patients of the batch.
 
-Every patient has two vectors. Row b of the logits compares the left one of patient b with the right
-one of every patient; the diagonal holds the true pairs. The loss asks each row, and each column, to
-name its diagonal. It serves CML, DFA and the CLIP baseline.
+Row b of the logits compares the left vector of patient b with the right vectors of all patients;
+the diagonal holds the true pairs. The loss is the cross-entropy of rows and of columns with the
+diagonal as target. CML, DFA and CLIP use it.
 
 Source: MG-3D (arXiv 2412.05876), global alignment (Fig. 5). Head and temperature as in the
 released code: affine layer norm in float32, projection without bias, unit length.
-Trivial optimum: none by itself; a model that knows nothing pays ln B (`chance_loss`). What a
-patient can be recognised by is the question: anything both halves share will do.
+Trivial optimum: none by itself; uniform predictions cost ln B (`chance_loss`). Anything that both
+vectors of a patient share, and that differs between patients, lowers the loss.
 """
 
 import math
@@ -26,7 +26,7 @@ class ContrastiveHead(nn.Module):
 
     Args:
         dim_in: width of the vectors.
-        dim_out: width of the common space.
+        dim_out: width of the space where the two sides are compared.
     """
 
     def __init__(self, dim_in: int, dim_out: int):
@@ -47,13 +47,13 @@ def compare_patients(
     Args:
         left: vectors of this process's patients, of any length; the rows.
         right: vectors of the same patients; the columns.
-        temperature: above 0; the smaller, the more the hardest wrong patient counts.
+        temperature: above 0; the smaller, the more the hardest negatives count.
     """
     return cosines(gather(left), gather(right)) / temperature
 
 
-def find_partner(logits: Float[Tensor, "G G"]) -> Float[Tensor, ""]:
-    """Mean of both cross-entropies: rows find their column, columns their row."""
+def symmetric_cross_entropy(logits: Float[Tensor, "G G"]) -> Float[Tensor, ""]:
+    """Mean of the cross-entropies of rows and of columns, with the diagonal as target."""
     truth = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, truth) + F.cross_entropy(logits.mT, truth)) / 2
 
@@ -62,16 +62,16 @@ def symmetric_infonce(
     left: Float[Tensor, "B o"], right: Float[Tensor, "B o"], temperature: float | Tensor
 ) -> Float[Tensor, ""]:
     """InfoNCE in both directions over the global batch; 0 for one patient."""
-    return find_partner(compare_patients(left, right, temperature))
+    return symmetric_cross_entropy(compare_patients(left, right, temperature))
 
 
 def chance_loss(num_patients: int) -> float:
-    """What a model pays that finds all patients of the global batch equally likely: ln B."""
+    """Trivial baseline: all patients of the global batch are equally likely, ln B."""
     return math.log(num_patients)
 
 
 def check_temperature(temperature: float) -> float:
-    """Give the temperature back if it can divide logits.
+    """Return the temperature if logits can be divided by it.
 
     Raises:
         ValueError: if it is not above 0.

@@ -1,15 +1,15 @@
-"""Masked image modelling (MIM): fill in hidden blocks of the volume, having read the report.
+"""Masked image modelling (MIM): reconstruct hidden blocks of the volume with the report's help.
 
-Half of the blocks are zeroed, the rest is encoded and fused with the report's sentences (all in the
-model: `Features.filled_visual_tokens`). Here a convolutional decoder doubles the grid of tokens
-until it is the volume's again; only hidden voxels count.
+The model zeroes hidden blocks, encodes the volume and fuses it with the report's sentences
+(`Features.filled_visual_tokens`). A convolutional decoder doubles the token grid (3^3 convolution,
+instance norm, leaky ReLU, trilinear upsampling; widths d/2, d/4, d/8, d/16, d/16) until it has the
+volume's size, and a 1^3 convolution gives one channel. The loss is the squared error over hidden
+voxels.
 
-Source: MG-3D (arXiv 2412.05876), Fig. 3a; decoder as in the released code (3^3 convolution,
-instance norm, leaky ReLU, trilinear doubling; widths d/2, d/4, d/8, d/16, d/16; a 1^3 convolution
-to one channel). The loss is the paper's mean over hidden voxels. The released one averages over all
-voxels and divides by the share *kept*: it is ours times (1 - kept) / kept, equal at one half.
-Trivial optimum: the mean volume of the training patients (`mean_volume_loss`), or smoother guesses
-from what is left; neither needs the report.
+Source: MG-3D (arXiv 2412.05876), Fig. 3a; the released code differs in details, see Q2 and Q25 to
+Q27 in `docs/quirks.md`.
+Trivial optimum: the mean volume of the training patients (`mean_volume_loss`), or interpolation
+between visible blocks; neither uses the report.
 """
 
 import math
@@ -21,29 +21,35 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mg3d.config import PretrainConfig
 from mg3d.data.batch import Batch
 from mg3d.distributed import global_mean
-from mg3d.model import Features
+from mg3d.model import MG3D, Features
+from mg3d.objectives.objective import Baseline, Objective, TrainingPatients
 from mg3d.objectives.precision import at_least_float32
 
 
-class MIM(nn.Module):
+class MIM(Objective):
     """The decoder from visual tokens to voxels, and its loss.
 
     Args:
         dim: fusion width d.
         token_stride: voxels of the volume per token, along each axis.
-        output_stride: 1 fills in the volume itself; 2 the volume averaged over 2^3 voxels, which
-            leaves out the decoder's most expensive stage; and so on.
-        mean_shape: shape of the volume, if the decoder shall guess how it differs from a mean
+        output_stride: 1 reconstructs the volume itself; 2 the volume averaged over 2^3 voxels,
+            which leaves out the decoder's most expensive stage; and so on.
+        mean_shape: shape of the volume, if the decoder is to predict the difference from a mean
             volume (`start_from`) instead of the volume itself. Not in the paper: for runs too
             short to learn the mean by gradient.
-        checkpointing: run the decoder again in the backward pass instead of keeping its maps.
+        checkpointing: recompute the decoder in the backward pass instead of keeping its maps.
 
     Raises:
         ValueError: if token_stride is not output_stride times a power of 2, at least 2.
     """
 
+    label = "MIM · hidden voxels"
+    trivial_model = "the mean training volume"
+    reads = frozenset({"filled_visual_tokens"})
+    hides = frozenset({"voxels"})
     mean: Tensor | None
 
     def __init__(
@@ -72,8 +78,20 @@ class MIM(nn.Module):
         coarse = [size // output_stride for size in mean_shape or ()]
         self.register_buffer("mean", torch.zeros(1, 1, *coarse) if mean_shape else None)
 
+    @classmethod
+    def from_config(cls, config: PretrainConfig, model: MG3D) -> "MIM":
+        """Build it with the settings of a run."""
+        shape, settings = config.grid.volume_shape, config.objectives
+        return cls(
+            config.network.dim,
+            token_stride=shape[0] // model.token_grid[0],
+            output_stride=settings.mim_output_stride,
+            mean_shape=shape if settings.mim_from_mean else None,
+            checkpointing=config.compute.activation_checkpointing,
+        )
+
     def start_from(self, mean_volume: Float[Tensor, "1 H W D"]) -> None:
-        """Guess differences from this volume from now on.
+        """Predict differences from this volume from here on.
 
         Args:
             mean_volume: of the training patients, 0 to 1 over the HU window.
@@ -85,7 +103,7 @@ class MIM(nn.Module):
         """Voxels at output_stride from a grid of tokens.
 
         Raises:
-            ValueError: if the grid is a single token, of which instance norm leaves nothing.
+            ValueError: if the grid is a single token, which instance norm would set to 0.
         """
         if tokens[0, 0].numel() == 1:
             raise ValueError(
@@ -93,7 +111,7 @@ class MIM(nn.Module):
                 "larger volume or an encoder of smaller stride"
             )
         if self.checkpointing and torch.is_grad_enabled():
-            # Nothing random in it, so no random state to keep.
+            # The decoder draws no random numbers, so the random state need not be kept.
             return checkpoint(self._decode, tokens, use_reentrant=False, preserve_rng_state=False)
         return self._decode(tokens)
 
@@ -101,16 +119,16 @@ class MIM(nn.Module):
         *first, last = self.convolutions
         for convolution in first:
             tokens = _double(_activate(convolution(tokens)))
-        # A weighted sum of channels and one of neighbours may change places: doubling one channel
-        # instead of d/16 gives the same voxels from a fraction of the memory.
+        # The 1^3 convolution (a sum over channels) and upsampling (a sum over neighbours) commute:
+        # upsampling one channel instead of d/16 gives the same voxels from less memory.
         return _double(self.output(_activate(last(tokens))))
 
-    def compile_decoder(self) -> None:
-        """Let torch.compile make the decoder faster, from its next call on."""
+    def compile_parts(self) -> None:
+        """Let torch.compile speed up the decoder, from its next call on."""
         self._decode = torch.compile(self._decode)  # type: ignore[method-assign]
 
     def reconstruct(self, features: Features) -> Float[Tensor, "B 1 H W D"]:
-        """Every voxel as the model believes it to be, hidden or not, at output_stride.
+        """The decoder's volume at output_stride, at hidden and at visible voxels.
 
         Raises:
             ValueError: if nothing was hidden.
@@ -126,9 +144,17 @@ class MIM(nn.Module):
     def forward(self, features: Features, batch: Batch) -> Float[Tensor, ""]:
         """Mean squared error over the hidden voxels of the global batch."""
         voxels = self.reconstruct(features)
-        assert batch.voxel_mask is not None  # or nothing was filled in
+        assert batch.voxel_mask is not None  # `reconstruct` refuses a batch without it
         target, hidden = coarsen(batch.volume, batch.voxel_mask, self.output_stride)
         return global_mean(*hidden_error(voxels, target, hidden))
+
+    def baseline(self, features: Features, batch: Batch, train: TrainingPatients) -> Baseline:
+        """`mean_volume_loss` at the resolution of this objective."""
+        assert batch.voxel_mask is not None
+        mean_volume = train.mean_volume.to(batch.volume.device)
+        return Baseline(
+            float(mean_volume_loss(mean_volume, batch.volume, batch.voxel_mask, self.output_stride))
+        )
 
 
 def hidden_error(
@@ -136,12 +162,13 @@ def hidden_error(
     target: Float[Tensor, "B 1 H W D"],
     hidden: Float[Tensor, "B 1 H W D"],
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Sum of squared errors over hidden voxels, and how many these are.
+    """Sum of squared errors over hidden voxels, and the number of hidden voxels.
 
     Args:
-        voxels: the guess.
-        target: the truth, 0 to 1 over the HU window.
-        hidden: 1 where a voxel is hidden, 0 where it was seen, between where it is partly both.
+        voxels: the prediction.
+        target: the volume, 0 to 1 over the HU window.
+        hidden: 1 where a voxel is hidden, 0 where it is visible, in between for coarse voxels of
+            which a part is hidden.
     """
     error = (at_least_float32(voxels) - target).square()
     return (error * hidden).sum(), hidden.sum()
@@ -164,12 +191,12 @@ def mean_volume_loss(
     voxel_mask: Bool[Tensor, "B 1 H W D"],
     output_stride: int = 1,
 ) -> Float[Tensor, ""]:
-    """Trivial baseline: fill hidden voxels with the mean volume of the training patients.
+    """Trivial baseline: predict the mean volume of the training patients everywhere.
 
     Args:
         mean_volume: mean over training patients, 0 to 1 over the HU window.
         volume: held-out patients.
-        voxel_mask: what is hidden of them.
+        voxel_mask: True where a voxel is hidden.
         output_stride: as in the `MIM` it is compared with.
     """
     target, hidden = coarsen(volume, voxel_mask, output_stride)
@@ -179,9 +206,10 @@ def mean_volume_loss(
 
 
 def _activate(maps: Tensor) -> Tensor:
-    """Instance norm without affine (as group norm, the faster of the two), leaky ReLU.
+    """Instance norm without affine (as group norm, which is faster), leaky ReLU.
 
-    In place: the norm's backward pass reads what came in, the ReLU's the sign of what goes out.
+    The ReLU may work in place: its own backward pass needs the sign of its output only, the norm's
+    needs the norm's input.
     """
     return F.leaky_relu_(F.group_norm(maps, maps.shape[1], eps=1e-5), 0.01)
 

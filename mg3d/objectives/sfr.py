@@ -1,15 +1,15 @@
-"""Sentence feature reconstruction (SFR): a sentence with hidden words should still mean the same.
+"""Sentence feature reconstruction (SFR): restore a sentence's features when words are hidden.
 
-The words repaired with the volume's help are averaged per sentence; so are the embeddings of the
-untouched words. Each goes through a small network into 8 dimensions, where the two must point in
-the same direction.
+The repaired words (`Features.repaired_words`) are averaged per sentence, and so are the frozen
+embeddings of the original words. A small network maps each average to 8 dimensions; the loss is
+1 - cosine between the two, summed over a report's sentences and averaged over patients, so that
+long reports weigh more.
 
-Source: MG-3D (arXiv 2412.05876), Fig. 3c; networks as in the released code, whose "batch norm" on
-the shapes it gets standardises each sentence over its features (a layer norm without affine). The
-loss is summed over a report's sentences, so long reports weigh more, and averaged over the batch.
-Trivial optimum: a constant. The target's network learns too, with no stop-gradient, so both sides
-may agree on one direction for every sentence. Read `constant_loss` and `feature_spread` beside the
-loss: near 0 is an achievement only while the targets stay spread out.
+Source: MG-3D (arXiv 2412.05876), Fig. 3c; networks as in the released code, see Q17 and Q31 to Q33
+in `docs/quirks.md`.
+Trivial optimum: a constant. The target's network is trained too, without stop-gradient, so both
+sides can agree on one direction for every sentence. Compare the loss with `constant_loss`, and look
+at `feature_spread`: a loss near 0 means something only while the targets differ.
 """
 
 from dataclasses import dataclass
@@ -18,17 +18,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mg3d.attention.pooling import mean_by_index
+from mg3d.config import PretrainConfig
 from mg3d.data.batch import Batch
 from mg3d.distributed import global_mean
-from mg3d.model import Features
+from mg3d.model import MG3D, Features, mean_sentences
 from mg3d.objectives.collapse import feature_spread
+from mg3d.objectives.objective import Baseline, Objective, TrainingPatients
 from mg3d.objectives.precision import at_least_float32
 
 
 @dataclass(frozen=True)
 class SentenceGuesses:
-    """Every sentence of this process's reports, concatenated: as repaired, and as it was."""
+    """All sentences of this process's reports, concatenated: with repaired and original words."""
 
     repaired: Float[Tensor, "S k"]
     target: Float[Tensor, "S k"]
@@ -39,8 +40,8 @@ class SentenceProjection(nn.Module):
 
     Args:
         dim: width of the sentence features.
-        hidden: width in between.
-        width: of the result.
+        hidden: width of the hidden layer.
+        width: of the output.
     """
 
     def __init__(self, dim: int, hidden: int, width: int):
@@ -49,22 +50,27 @@ class SentenceProjection(nn.Module):
         self.output = nn.Linear(hidden, width)
 
     def forward(self, sentences: Float[Tensor, "S d"]) -> Float[Tensor, "S k"]:
-        """One vector a sentence, whatever the others are."""
+        """One vector per sentence; independent of the other sentences."""
         features = self.expand(sentences)
         return self.output(F.gelu(F.layer_norm(features, features.shape[-1:])))
 
 
-class SFR(nn.Module):
-    """Both networks and their disagreement.
+class SFR(Objective):
+    """The two networks, and their loss.
 
     Args:
         dim: fusion width d.
         text_dim: width e of the text encoder.
         hidden: width inside the network of the repaired sentences.
-        width: where the two are compared.
-        learn_target: whether the target's network learns along, as released. If not, it stays the
-            random projection it starts as, and agreeing on a constant is no longer possible.
+        width: of the space where the two are compared.
+        learn_target: whether the target's network is trained, as released. If not, it stays the
+            random projection it was initialised as, which excludes the constant solution.
     """
+
+    label = "SFR · sentence features"
+    trivial_model = "one prediction for every sentence"
+    reads = frozenset({"repaired_words", "embedded_sentences"})
+    hides = frozenset({"words"})
 
     def __init__(
         self,
@@ -81,8 +87,17 @@ class SFR(nn.Module):
             nn.Linear(text_dim, text_dim // 2), nn.ReLU(), nn.Linear(text_dim // 2, width)
         ).requires_grad_(learn_target)
 
+    @classmethod
+    def from_config(cls, config: PretrainConfig, model: MG3D) -> "SFR":
+        """Build it with the settings of a run."""
+        return cls(
+            config.network.dim,
+            model.text_encoder.width,
+            learn_target=config.objectives.sfr_learn_target,
+        )
+
     def compare(self, features: Features, batch: Batch) -> SentenceGuesses:
-        """What the loss compares, sentence by sentence.
+        """The pairs of vectors that the loss compares.
 
         Raises:
             ValueError: if the batch has no hidden words.
@@ -93,7 +108,7 @@ class SFR(nn.Module):
                 "before the model, or give SFR weight 0"
             )
         real = ~batch.sentence_padding
-        repaired, _ = mean_by_index(features.repaired_words, batch.sentence, real.shape[1])
+        repaired = mean_sentences(features.repaired_words, batch)
         return SentenceGuesses(
             self.repaired(repaired[real]), self.target(features.embedded_sentences[real])
         )
@@ -102,6 +117,14 @@ class SFR(nn.Module):
         """Sum over a report's sentences of 1 - cosine, mean over the global batch."""
         guesses = self.compare(features, batch)
         return global_mean(disagreement(guesses).sum(), len(batch))
+
+    def baseline(self, features: Features, batch: Batch, train: TrainingPatients) -> Baseline:
+        """`constant_loss` of the targets, and the spread of the repaired sentences."""
+        guesses = self.compare(features, batch)
+        return Baseline(
+            float(constant_loss(guesses.target, len(batch))),
+            spread=float(feature_spread(guesses.repaired)),
+        )
 
 
 def disagreement(guesses: SentenceGuesses) -> Float[Tensor, " S"]:
@@ -113,11 +136,11 @@ def disagreement(guesses: SentenceGuesses) -> Float[Tensor, " S"]:
 def constant_loss(target: Float[Tensor, "S k"], num_patients: int) -> Float[Tensor, ""]:
     """Trivial baseline: the best prediction that is the same for every sentence.
 
-    Among constants the direction of the mean unit target is best, and costs each sentence 1 - its
-    length on average.
+    Among constants the direction of the mean unit target is best; its mean loss per sentence is
+    1 - the length of that mean.
 
     Args:
-        target: of all sentences of the batch; any length, only the direction counts.
-        num_patients: whose sentences they are.
+        target: of all sentences of the batch; only the directions count.
+        num_patients: number of reports the sentences come from.
     """
     return feature_spread(target) * len(target) / num_patients

@@ -1,27 +1,28 @@
-"""Sentence similarity matching (SSM): sentences that agree should ask for the same visual feature.
+"""Sentence similarity matching (SSM): equal sentences of two patients get equal visual features.
 
-Two patients whose reports both say "no pleural effusion" should show the encoder the same thing
-there. SSM compares every sentence of every patient with every sentence of every other patient and
-pulls the visual similarity towards the similarity of the words.
+For every pair of sentences of two different patients, the cosine of their sentence-informed
+features is compared with a target: the cosine of the frozen sentence identities where it is high
+(the sentences say the same), 0 where it is low (they do not). Pairs in between are undecided: they
+count in the mean with error 0.
 
-Source: MG-3D (arXiv 2412.05876), inter-patient objectives. Follows the released code: the mean runs
-over all sentence pairs, undecided ones included; the head's "batch norm", on the shapes it gets,
-standardises each sentence over its features. Departs from it with several processes: sentences of
-all patients of the global batch are compared, there only those of one process (Q35). The gradient
-that reaches the text projection is cut off there (Q5; `config.quirks.detach_sentences`).
-Trivial optimum: the "visual" features are sentence values behind one gate each, so the words alone
-solve it. `collapsed_loss` is what features pay that give every pair the same cosine.
+Source: MG-3D (arXiv 2412.05876), inter-patient objectives; the released code differs in details,
+see Q5, Q17 and Q35 in `docs/quirks.md`.
+Trivial optimum: the features are sentence values gated by the volume, so the words alone can solve
+it. `identical_loss` and `collapsed_loss` are the losses of features with one cosine for all pairs.
 """
 
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from mg3d.config import PretrainConfig
 from mg3d.data.batch import Batch
 from mg3d.distributed import gather, gather_offset
-from mg3d.model import Features
+from mg3d.model import MG3D, Features
+from mg3d.objectives.collapse import feature_spread
+from mg3d.objectives.objective import Baseline, Objective, TrainingPatients
 from mg3d.objectives.precision import cosines
 from mg3d.objectives.sfr import SentenceProjection
 
@@ -31,14 +32,14 @@ class SentencePairs:
     """Every sentence against every sentence; row and column order is that of the batch."""
 
     visual: Float[Tensor, "S S"]  # cosine between sentence-informed visual features
-    target: Float[Tensor, "S S"]  # what it should be; 0 where the sentences differ
-    decided: Bool[Tensor, "S S"]  # False where the words are neither same nor different
+    target: Float[Tensor, "S S"]  # cosine of the identities where high, 0 elsewhere
+    decided: Bool[Tensor, "S S"]  # False where that cosine is neither high nor low
     weight: Float[Tensor, "S S"]  # share of each pair in the loss; 0 within one patient
     patient: Int[Tensor, " S"]  # whose sentence it is, 0 to B - 1
 
 
-class SSM(nn.Module):
-    """The head that turns sentence-informed features into what is compared: h = tanh(MLP(z)).
+class SSM(Objective):
+    """The head h = tanh(MLP(z)) on sentence-informed features z, and its loss.
 
     Args:
         dim: fusion width d.
@@ -47,6 +48,11 @@ class SSM(nn.Module):
         same_above: cosine from which two sentences count as saying the same.
         different_below: cosine up to which they count as saying something else.
     """
+
+    label = "SSM · sentence similarity"
+    trivial_model = "collapsed: all features the same"
+    reads = frozenset({"informed_sentences", "identity"})
+    min_patients = 2  # it compares patients with one another
 
     def __init__(
         self,
@@ -62,8 +68,13 @@ class SSM(nn.Module):
         self.head = SentenceProjection(dim, hidden or dim // 2, width)
         self.same_above, self.different_below = same_above, different_below
 
+    @classmethod
+    def from_config(cls, config: PretrainConfig, model: MG3D) -> "SSM":
+        """Build it with the settings of a run."""
+        return cls(config.network.dim)
+
     def visual(self, informed: Float[Tensor, "S d"]) -> Float[Tensor, "S h"]:
-        """What a sentence asks of the volume, each entry between -1 and 1."""
+        """The features that are compared; each entry between -1 and 1."""
         return self.head(informed).tanh()
 
     def compare(self, features: Features, batch: Batch) -> SentencePairs:
@@ -82,6 +93,16 @@ class SSM(nn.Module):
         """Mean over pairs of patients of the mean error over their pairs of sentences."""
         return ssm_loss(self.compare(features, batch))
 
+    def baseline(self, features: Features, batch: Batch, train: TrainingPatients) -> Baseline:
+        """`identical_loss`, `collapsed_loss` and the spread of the features."""
+        pairs = self.compare(features, batch)
+        visual = self.visual(features.informed_sentences[~batch.sentence_padding])
+        return Baseline(
+            float(identical_loss(pairs)),
+            unrelated=float(collapsed_loss(pairs)),
+            spread=float(feature_spread(visual)),
+        )
+
 
 def compare_sentences(
     visual: Float[Tensor, "S h"],
@@ -96,8 +117,8 @@ def compare_sentences(
     Args:
         visual: sentence-informed visual features `h`, all patients concatenated.
         identity: frozen sentence identities `e`; no gradient reaches them.
-        patient: index of the patient each sentence belongs to, 0 to B - 1; a patient without any
-            sentence takes part in no pair.
+        patient: index of the patient each sentence belongs to, 0 to B - 1; a patient without
+            sentences is in no pair.
         same_above: cosine from which two sentences count as saying the same.
         different_below: cosine up to which they count as saying something else.
 
@@ -120,7 +141,7 @@ def compare_sentences(
         decided = same | (word_cosine <= different_below)
         target = torch.where(same, word_cosine, 0.0)
 
-        # Each pair of patients counts once, and equally however long the two reports are.
+        # Each pair of patients counts once (b < c), and equally whatever the reports' lengths.
         share = 1 / sentences_of[patient].to(visual_cosine.dtype)
         num_pairs = num_patients * (num_patients - 1) / 2
         weight = (patient[:, None] < patient) * share[:, None] * share / num_pairs
@@ -129,20 +150,20 @@ def compare_sentences(
 
 
 def ssm_loss(pairs: SentencePairs) -> Float[Tensor, ""]:
-    """Mean absolute difference between visual and target similarity. Zero is perfect."""
+    """Weighted mean of |visual - target|; the visual cosine of an undecided pair is set to 0."""
     error = (pairs.visual * pairs.decided - pairs.target).abs()
     return (error * pairs.weight).sum()
 
 
 def identical_loss(pairs: SentencePairs) -> Float[Tensor, ""]:
-    """What collapsed features pay: all the same, so that every pair has cosine 1."""
+    """Trivial baseline: the loss of identical features, which give every pair the cosine 1."""
     return ssm_loss(replace(pairs, visual=torch.ones_like(pairs.visual)))
 
 
 def collapsed_loss(pairs: SentencePairs) -> Float[Tensor, ""]:
-    """Trivial baseline: the best cosine that is the same for all pairs.
+    """Stronger baseline: the best cosine that is the same for all pairs.
 
-    It is the weighted median of the decided pairs' targets: no other constant errs less.
+    It is the weighted median of the decided pairs' targets, which minimises the absolute error.
     """
     counts = pairs.decided & (pairs.weight > 0)
     target, order = pairs.target[counts].sort()
@@ -158,7 +179,7 @@ def collapsed_loss(pairs: SentencePairs) -> Float[Tensor, ""]:
 
 
 def check_thresholds(same_above: float, different_below: float) -> None:
-    """Refuse thresholds between which nothing can be told.
+    """Refuse thresholds in the wrong order.
 
     Raises:
         ValueError: if they cross.

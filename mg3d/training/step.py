@@ -4,10 +4,10 @@
 module, so that one wrapper spreads it over devices and one file saves it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,11 @@ from mg3d.config import PretrainConfig, parse_config
 from mg3d.data.batch import Batch
 from mg3d.distributed import gather_sizes
 from mg3d.model import MG3D, build_model
-from mg3d.objectives import OBJECTIVES
-from mg3d.objectives.mim import MIM
+from mg3d.objectives import OBJECTIVES, Objective
 from mg3d.text.encoder import TextEncoder
 from mg3d.weights.hub import HubModel
 
-Objective = TypeVar("Objective", bound=nn.Module)
+Kind = TypeVar("Kind", bound=Objective)
 
 
 class Pretraining(HubModel):
@@ -38,20 +37,18 @@ class Pretraining(HubModel):
     hub_part: ClassVar[str] = "pretraining"
     config: PretrainConfig | None = None
 
-    def __init__(self, model: MG3D, objectives: Mapping[str, nn.Module]):
+    def __init__(self, model: MG3D, objectives: Mapping[str, Objective]):
         super().__init__()
         self.model = model
-        self.objectives = nn.ModuleDict(objectives)
+        # A ModuleDict, so that its heads are trained and saved; it reads like a dict.
+        self.objectives = cast(dict[str, Objective], nn.ModuleDict(objectives))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses by name. SSM compares patients: a global batch of one leaves it out."""
-        features = self.model(batch)  # two encoder passes: the whole volume and the masked one
-        alone = sum(gather_sizes(batch.volume)) == 1
-        return {
-            name: objective(features, batch)
-            for name, objective in self.objectives.items()
-            if not (alone and name == "ssm")
-        }
+        """Losses by name, of all objectives for which the global batch has enough patients."""
+        patients = sum(gather_sizes(batch.volume))
+        asked = {n: item for n, item in self.objectives.items() if item.min_patients <= patients}
+        features = self.model(batch, needed=reads(asked.values()))
+        return {name: objective(features, batch) for name, objective in asked.items()}
 
     def _hub_settings(self) -> dict[str, Any]:
         if self.config is None:
@@ -67,9 +64,14 @@ class Pretraining(HubModel):
     ) -> "Pretraining":
         return build_pretraining(parse_config(settings["settings"], source), **given)
 
-    def find(self, kind: type[Objective]) -> Objective | None:
+    def find(self, kind: type[Kind]) -> Kind | None:
         """The objective of this kind, whose heads evaluation asks too; None in a run without it."""
         return next((item for item in self.objectives.values() if isinstance(item, kind)), None)
+
+
+def reads(objectives: Iterable[Objective]) -> frozenset[str]:
+    """The features that some objective reads."""
+    return frozenset[str]().union(*(objective.reads for objective in objectives))
 
 
 def pretrain_step(pretraining: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -100,7 +102,7 @@ def hide(
         generator: on the CPU; in the same state on every process.
         first: place of the batch's first patient in the global batch.
     """
-    active = config.weights.active()
+    hides = frozenset[str]().union(*(OBJECTIVES[name].hides for name in config.weights.active()))
     return batch.hide(
         generator,
         block=config.masking.mask_block,
@@ -109,8 +111,8 @@ def hide(
         mask_token=text.mask_token,
         vocabulary_size=text.vocabulary_size,
         special_tokens=text.special_tokens,
-        voxels="mim" in active,
-        words="mlm" in active or "sfr" in active,
+        voxels="voxels" in hides,
+        words="words" in hides,
         first=first,
     )
 
@@ -131,13 +133,12 @@ def build_pretraining(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
         model = build_model(config, text_encoder, kind=kind)
-        settings = _objective_settings(config, model)
         objectives = {}
         for position, name in enumerate(OBJECTIVES):
             if name in config.weights.active():
                 # Own seed: switching one objective off leaves the others' first weights alone.
                 torch.manual_seed(1_000 * (config.run.seed + 1) + position)
-                objectives[name] = OBJECTIVES[name](**settings[name])
+                objectives[name] = OBJECTIVES[name].from_config(config, model)
     pretraining = Pretraining(model, objectives)
     pretraining.config = config
     if config.compute.compile:
@@ -152,30 +153,5 @@ def compile_parts(pretraining: Pretraining) -> None:
     parameters stay as they are.
     """
     pretraining.model.encoder.compile()
-    mim = pretraining.find(MIM)
-    if mim is not None:
-        mim.compile_decoder()
-
-
-def _objective_settings(config: PretrainConfig, model: MG3D) -> dict[str, dict[str, Any]]:
-    dim, text = config.network.dim, model.text_encoder
-    contrastive = {"dim": dim, "temperature": config.objectives.temperature}
-    return {
-        "mim": {
-            "dim": dim,
-            "token_stride": config.grid.volume_shape[0] // model.token_grid[0],
-            "output_stride": config.objectives.mim_output_stride,
-            "mean_shape": config.grid.volume_shape if config.objectives.mim_from_mean else None,
-            "checkpointing": config.compute.activation_checkpointing,
-        },
-        "mlm": {"dim": dim, "vocabulary_size": text.vocabulary_size},
-        "sfr": {
-            "dim": dim,
-            "text_dim": text.width,
-            "learn_target": config.objectives.sfr_learn_target,
-        },
-        "cml": contrastive,
-        "dfa": contrastive,
-        "ssm": {"dim": dim},
-        "clip": {**contrastive, "text": config.objectives.clip_text, "text_dim": text.width},
-    }
+    for objective in pretraining.objectives.values():
+        objective.compile_parts()

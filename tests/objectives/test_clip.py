@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mg3d.objectives.clip import CLIP, COLDEST
-from mg3d.objectives.contrastive import find_partner
+from mg3d.objectives.clip import CLIP, LOWEST_TEMPERATURE
+from mg3d.objectives.contrastive import symmetric_cross_entropy
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def test_equals_the_definition_written_as_loops(clip, make_patients):
 def test_the_figure_s_cosines_are_those_of_the_loss_with_reports_in_rows(clip, make_patients):
     features, batch = make_patients()
     cosines = clip.compare(features, batch)
-    torch.testing.assert_close(find_partner(cosines / clip.temperature), clip(features, batch))
+    torch.testing.assert_close(
+        symmetric_cross_entropy(cosines / clip.temperature), clip(features, batch)
+    )
     row = clip.report_head(features.report_vector)[1] @ clip.volume_head(features.volume_vector).T
     torch.testing.assert_close(cosines[1], row)
 
@@ -69,4 +71,4 @@ def test_a_learned_temperature_stays_warm_enough(seeded):
     clip = seeded(CLIP, dim=16, learnable=True)
     with torch.no_grad():
         clip.log_temperature.fill_(-50.0)
-    assert clip.temperature.item() == pytest.approx(COLDEST)
+    assert clip.temperature.item() == pytest.approx(LOWEST_TEMPERATURE)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mg3d.objectives.cml import CML
-from mg3d.objectives.contrastive import chance_loss, find_partner
+from mg3d.objectives.contrastive import chance_loss, symmetric_cross_entropy
 
 
 @pytest.fixture
@@ -30,7 +30,8 @@ def test_equals_the_definition_written_as_loops(cml, make_patients):
 def test_the_figure_s_cosines_are_those_of_the_loss(cml, make_patients):
     features, batch = make_patients()
     torch.testing.assert_close(
-        find_partner(cml.compare(features, batch) / cml.temperature), cml(features, batch)
+        symmetric_cross_entropy(cml.compare(features, batch) / cml.temperature),
+        cml(features, batch),
     )
 
 

@@ -8,7 +8,7 @@ from mg3d.objectives.contrastive import (
     chance_loss,
     check_temperature,
     compare_patients,
-    find_partner,
+    symmetric_cross_entropy,
     symmetric_infonce,
 )
 
@@ -27,7 +27,7 @@ def test_rows_and_columns_count_half_each():
 
     logits = torch.tensor([[0.0, 3.0], [0.0, 9.0]])
     rows, columns = (cost(-3) + cost(9)) / 2, (cost(0) + cost(6)) / 2
-    assert find_partner(logits).item() == pytest.approx((rows + columns) / 2)
+    assert symmetric_cross_entropy(logits).item() == pytest.approx((rows + columns) / 2)
 
 
 def test_equals_the_definition_written_as_loops():

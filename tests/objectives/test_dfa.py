@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mg3d.objectives.contrastive import chance_loss, find_partner
+from mg3d.objectives.contrastive import chance_loss, symmetric_cross_entropy
 from mg3d.objectives.dfa import DFA
 
 
@@ -27,7 +27,9 @@ def test_equals_the_definition_written_as_loops(dfa, make_patients):
 def test_the_figure_s_cosines_are_those_of_the_loss(dfa, make_patients):
     features, batch = make_patients()
     cosines = dfa.compare(features, batch)
-    torch.testing.assert_close(find_partner(cosines / dfa.temperature), dfa(features, batch))
+    torch.testing.assert_close(
+        symmetric_cross_entropy(cosines / dfa.temperature), dfa(features, batch)
+    )
     row = (
         dfa.volume_head(features.fused_volume_vector)[1] @ dfa.aggregate_head(features.aggregate).T
     )
