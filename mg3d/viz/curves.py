@@ -24,15 +24,6 @@ from mg3d.viz.style import (
 Table: TypeAlias = Any  # whatever pandas.DataFrame takes: a frame, columns by name, rows
 
 DASHES = (0, (4, 2))
-LONG_NAMES = {
-    "clip": "CLIP · report and volume",
-    "cml": "CML · alone and informed",
-    "mim": "MIM · hidden voxels",
-    "mlm": "MLM · hidden words",
-    "sfr": "SFR · sentence features",
-    "ssm": "SSM · sentence similarity",
-    "dfa": "DFA · aggregated features",
-}
 
 
 @figure_function
@@ -40,6 +31,7 @@ def show_losses(
     history: Table,
     *,
     trivial: Mapping[str, float] | None = None,
+    labels: Mapping[str, str] | None = None,
     columns: int = 4,
     title: str = "",
     note: str = "",
@@ -50,13 +42,15 @@ def show_losses(
         history: the run's table: `step`, one column an objective, and `val_<objective>`, empty
             where it was not measured.
         trivial: objective -> loss of a model that learned nothing worth having; dashed.
+        labels: objective -> heading of its panel, such as `mg3d.objectives.LABELS`; its name where
+            there is none.
         columns: panels side by side.
         title: what to see.
         note: more small print, for example numbers of patients and seeds.
     """
     import pandas as pd
 
-    table, trivial = pd.DataFrame(history), trivial or {}
+    table, trivial, labels = pd.DataFrame(history), trivial or {}, labels or {}
     names = [c.removeprefix("val_") for c in table.columns if c.startswith("val_")]
     if not names:
         raise ValueError(
@@ -79,7 +73,7 @@ def show_losses(
         axes.plot(held["step"], held[f"val_{name}"], "o-", color=INK, markersize=3, linewidth=1.4)
         if name in trivial and math.isfinite(trivial[name]):
             axes.axhline(trivial[name], color=ORANGE, linestyle=DASHES, linewidth=1.3)
-        axes.set_title(LONG_NAMES.get(name, name), fontsize=8.5)
+        axes.set_title(labels.get(name, name), fontsize=8.5)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.grid(axis="y")
         axes.margins(x=0.02)
