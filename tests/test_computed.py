@@ -9,7 +9,7 @@ from mg3d.attention.recording import record_maps
 from mg3d.config import change
 from mg3d.data.batch import collate
 from mg3d.model import FEATURES, build_model
-from mg3d.training.loop import load_patients
+from mg3d.training.patients import load_patients
 from mg3d.training.step import build_pretraining, hide
 
 # How often each part of the model runs in one step; parts that are not named do not run.

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mg3d.config import change
 from mg3d.evaluation.other_volume import mlm_rise
 from mg3d.training.heldout import held_out_batches
 from mg3d.training.patients import load_patients
@@ -70,8 +71,8 @@ def test_the_model_comes_back_as_it_was(config, val, pretraining):
 
 
 def test_there_is_no_rise_without_mlm_or_without_another_patient(config, val, pretraining):
-    alone = replace(config, batch_size=1)
+    alone = change(config, batch_size=1)
     assert mlm_rise(pretraining, val, alone, "cpu") is None
-    config = replace(config, weights=config.weights.without("mlm"))
+    config = change(config, weights=config.weights.without("mlm"))
     without = build_pretraining(config, pretraining.model.text_encoder)
     assert mlm_rise(without, val, config, "cpu") is None

@@ -11,7 +11,8 @@ from mg3d.evaluation.trivial import trivial_losses
 from mg3d.model import FEATURES, Features
 from mg3d.objectives import LABELS, OBJECTIVES, Objective
 from mg3d.objectives.objective import Baseline, TrainingPatients
-from mg3d.training.loop import load_patients, pretrain
+from mg3d.training.loop import pretrain
+from mg3d.training.patients import load_patients
 from mg3d.training.step import build_pretraining, hide
 
 
