@@ -154,6 +154,14 @@ def test_every_room_is_a_package(room):
     assert (ROOT / room / "__init__.py").is_file()
 
 
+def test_the_page_about_the_house_lists_its_rooms_in_order():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("<!-- rooms, earliest first -->")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.M) == ROOMS
+    folders = {room_of(path) for path in LIBRARY if path != "mg3d/__init__.py"}
+    assert folders == set(ROOMS)
+
+
 def test_notebooks_are_named_in_reading_order():
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert re.fullmatch(r"\d\d[a-z]?_[a-z0-9_]+\.ipynb", path.name), path.name

@@ -18,7 +18,7 @@ Points = Callable[[argparse.Namespace], Sequence[Point]]
 
 
 def grid_parser(
-    module: str, description: str | None, *, folders: str | None = None
+    module: str, description: str | None, *, folders: str | None = None, steps: bool = True
 ) -> argparse.ArgumentParser:
     """The arguments of every experiment; its own may be added.
 
@@ -26,6 +26,7 @@ def grid_parser(
         module: as it is called, `mg3d.experiments.NAME`.
         description: the module's docstring.
         folders: how many prepared folders `--data` takes, as `nargs` says it; None: one.
+        steps: whether the number of steps can be chosen.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
@@ -37,7 +38,8 @@ def grid_parser(
         "--runs", type=Path, default=Path("runs/experiments"), help="folder that keeps the runs"
     )
     parser.add_argument("--preset", default="tiny", choices=list(PRESETS))
-    parser.add_argument("--steps", type=_positive, help="optimiser steps; default: the preset's")
+    if steps:
+        parser.add_argument("--steps", type=_positive, help="default: as many as the preset has")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run for each")
     parser.add_argument(
         "--parallel", type=_positive, default=1, help="runs at a time, one thread each"

@@ -1,14 +1,16 @@
 """How hard is the phantom? Supervised training of the same encoder, beside the untrained one.
 
-`python -m mg3d.experiments.difficulty --data DIR --seconds 135` trains the preset's encoder on the
-labels for as long as pre-training took, with the same batches and jitter, and prints one JSON line.
-Both encoders, before and after, go through the protocols that pre-trained ones go through: linear
-probe and report-to-volume retrieval with an alignment head, on held-out patients.
+    python -m mg3d.experiments.difficulty --data DIR --seconds 135 --seeds 0 1 2
+
+trains the preset's encoder on the labels for as long as pre-training took, with the same batches
+and jitter, and prints one row for each run and score. Both encoders, before and after, go through
+the protocols that pre-trained ones go through: linear probe and report-to-volume retrieval with an
+alignment head, on held-out patients.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -19,7 +21,10 @@ from torch import Tensor, nn
 from mg3d.config import PretrainConfig, change, find_preset
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.encoders import Encoder
-from mg3d.evaluation.summary import evaluate, summarise
+from mg3d.evaluation.summary import evaluate
+from mg3d.experiments.command import grid_parser, run_experiment
+from mg3d.experiments.grid import Point, Scores
+from mg3d.experiments.scored import config_of, probe_and_retrieval, settings_of
 from mg3d.training.checkpoint import Progress
 from mg3d.training.devices import start_devices
 from mg3d.training.fit import Fitted, fit
@@ -27,6 +32,8 @@ from mg3d.training.patients import load_patients, shown_batches
 from mg3d.training.run_folder import RunFolder
 from mg3d.training.run_log import RunLog
 from mg3d.training.step import build_pretraining
+
+MODULE = "mg3d.experiments.difficulty"
 
 
 class Classifier(nn.Module):
@@ -112,27 +119,59 @@ def supervise(
     )
 
 
-def main() -> None:
-    """Read the command line; see the module's first lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder")
-    parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=135.0, help="of supervised training")
-    arguments = parser.parse_args()
-    preset = find_preset(arguments.preset)
-    config = change(preset, seed=arguments.seed, weights=preset.weights.without("clip"))
+def supervised_points(asked: argparse.Namespace) -> list[Point]:
+    """One run for each seed."""
+    points = []
+    for seed in asked.seeds:
+        config = change(find_preset(asked.preset), seed=seed)
+        config = change(config, weights=config.weights.only("mim"))  # its heads are not used
+        settings, free = settings_of(config)
+        points.append(
+            Point(
+                settings={
+                    **{"kind": "supervised", "config": settings, "seconds": asked.seconds},
+                    "threads": torch.get_num_threads(),  # more of them take more steps in the time
+                },
+                free=free,
+                data=asked.data,
+                columns={"configuration": "supervised", "seed": seed, "seconds": asked.seconds},
+            )
+        )
+    return points
+
+
+def score_supervised(point: Point, folder: Path) -> Scores:
+    """Train one encoder on the labels and score it beside the untrained one."""
+    config, seconds = config_of(point), point.settings["seconds"]
     pretraining, device = build_pretraining(config), start_devices().device
     pretraining.to(device)
-    pretraining.model.text_encoder.to(device)
-    train, val = load_patients(config, arguments.data, pretraining.model.text_encoder.tokenizer)
+    text = pretraining.model.text_encoder
+    text.to(device)
+    train, val = load_patients(config, point.data, text.tokenizer)
     before = evaluate(pretraining, train, val, seed=config.run.seed)
-    quiet = RunLog(line=lambda _: None, progress=False)
-    steps = supervise(pretraining.model.encoder, train, config, arguments.seconds, log=quiet).steps
+    fitted = supervise(
+        pretraining.model.encoder,
+        train,
+        config,
+        seconds,
+        folder=RunFolder(folder, settings=asdict(config), resume=True, save_every=100),
+        log=RunLog(line=lambda _: None, progress=False),
+    )
     after = evaluate(pretraining, train, val, seed=config.run.seed)
-    line = {"seed": config.run.seed, "patients": len(train.patients), "steps": steps}
-    line |= {"seconds": arguments.seconds, "threads": torch.get_num_threads()}
-    print(json.dumps(line | summarise(after, before, seed=config.run.seed)))
+    return {
+        **probe_and_retrieval(after, before, seed=config.run.seed),
+        **{f"probe_auroc, {name}": value for name, value in after.probe.per_finding.items()},
+        "steps": fitted.steps,
+        "training_patients": len(train.patients),
+        "held_out_patients": len(val.patients),
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line; see the module's first lines."""
+    parser = grid_parser(MODULE, __doc__, steps=False)
+    parser.add_argument("--seconds", type=float, default=135.0, help="of supervised training")
+    run_experiment(parser, supervised_points, score_supervised, arguments)
 
 
 if __name__ == "__main__":

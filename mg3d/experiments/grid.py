@@ -36,11 +36,13 @@ class Point:
         settings: everything the run depends on besides data and code, as JSON can hold it.
         data: prepared folder it trains on.
         columns: how it is called in the table, such as its configuration and seed; decides nothing.
+        free: settings that decide no number, such as how many processes read volumes.
     """
 
     settings: Mapping[str, Any]
     data: Path
     columns: Mapping[str, str | int | float] = field(default_factory=dict)
+    free: Mapping[str, Any] = field(default_factory=dict)
 
     def name(self, work: Work) -> str:
         """Name of the run's folder: a hash of settings, data and code."""

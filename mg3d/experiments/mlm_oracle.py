@@ -6,12 +6,13 @@ both attentions, with few and with many hidden words. How far its loss rises whe
 another patient's says how much of that knowledge passes: the gated attention lets one number a
 word through, the classical one whole values.
 
-`python -m mg3d.experiments.mlm_oracle --data DIR` prints one JSON line a combination.
+`python -m mg3d.experiments.mlm_oracle --data DIR --seeds 0 1` prints one row for each run and
+score.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
@@ -21,9 +22,13 @@ from torch import Tensor
 from mg3d.config import AugmentationSettings, PretrainConfig, change, find_preset
 from mg3d.data.batch import Batch
 from mg3d.data.dataset import VolumeReportDataset
+from mg3d.data.manifest import read_manifest
 from mg3d.encoders import Encoder
+from mg3d.evaluation.metrics import Score
 from mg3d.evaluation.other_volume import mlm_rise
-from mg3d.evaluation.summary import named
+from mg3d.experiments.command import grid_parser, run_experiment
+from mg3d.experiments.grid import Point, Scores
+from mg3d.experiments.scored import config_of, settings_of
 from mg3d.model import MG3D, build_text_encoder
 from mg3d.objectives.mlm import MLM
 from mg3d.text.encoder import TextEncoder
@@ -32,8 +37,11 @@ from mg3d.training.fit import fit
 from mg3d.training.heldout import held_out_losses
 from mg3d.training.optimiser import build_optimiser, rate_of
 from mg3d.training.patients import shown_batches
+from mg3d.training.run_folder import RunFolder
 from mg3d.training.run_log import RunLog
 from mg3d.training.step import Pretraining, hide, pretrain_step
+
+MODULE = "mg3d.experiments.mlm_oracle"
 
 
 class ToldPatients(VolumeReportDataset):
@@ -82,12 +90,9 @@ def patients(
     )
 
 
-def run_one(
-    data: Path, config: PretrainConfig, text: TextEncoder, labels: int
-) -> dict[str, object]:
-    """Train MLM alone on told patients; its held-out loss, and how far it rises by the swap."""
-    train, val = (patients(data, split, config, text, labels) for split in ("train", "val"))
-    with torch.random.fork_rng():
+def told_pretraining(config: PretrainConfig, text: TextEncoder, labels: int) -> Pretraining:
+    """MLM alone, with the oracle as its encoder."""
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
         model = MG3D(
             Oracle(labels + 1, config.network.encoder_settings["channels"][-1]),
@@ -97,8 +102,16 @@ def run_one(
             fusion_layers=config.network.fusion_layers,
             attention=config.network.attention,
         )
-        learner = Pretraining(model, {"mlm": MLM(config.network.dim, text.vocabulary_size)})
-    devices = start_devices()
+        return Pretraining(model, {"mlm": MLM(config.network.dim, text.vocabulary_size)})
+
+
+def score_oracle(point: Point, folder: Path) -> Scores:
+    """Train MLM alone on told patients; its held-out loss, and how far it rises by the swap."""
+    config = config_of(point)
+    text = build_text_encoder(config)
+    labels = len(read_manifest(point.data).labels)
+    train, val = (patients(point.data, split, config, text, labels) for split in ("train", "val"))
+    learner, devices = told_pretraining(config, text, labels), start_devices()
     text.to(devices.device)
 
     # Labels are no volumes: they are shown as they are.
@@ -118,43 +131,48 @@ def run_one(
         steps=config.optimisation.total_steps,
         devices=devices,
         learning_rate=rate_of(config),
+        folder=RunFolder(folder, settings=asdict(config), resume=True, save_every=200),
         log=RunLog(line=lambda _: None, progress=False),
     )
-    return {
-        "benchmark": "mlm_oracle",
-        "attention": config.network.attention,
-        "word_mask_ratio": config.masking.word_mask_ratio,
-        "seed": config.run.seed,
-        "steps": config.optimisation.total_steps,
-        "patients": len(train.patients),
-        "mlm": held_out_losses(learner, val, config, devices.device)["mlm"],
-        **named("mlm_rise", mlm_rise(learner, val, config, devices.device, seed=config.run.seed)),
+    rise = mlm_rise(learner, val, config, devices.device, seed=config.run.seed)
+    scores: dict[str, Score | float | int] = {
+        "loss_mlm_final": held_out_losses(learner, val, config, devices.device)["mlm"],
+        "training_patients": len(train.patients),
+        "held_out_patients": len(val.patients),
     }
+    return scores | ({"mlm_rise": rise} if rise else {})
 
 
-def main() -> None:
-    """Read the command line; see the module's first lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="prepared folder with labels")
-    parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--steps", type=int, default=0, help="0: the preset's")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    arguments = parser.parse_args()
-    preset = find_preset(arguments.preset)
+def oracle_points(asked: argparse.Namespace) -> list[Point]:
+    """Both attentions, few and many hidden words, every seed."""
+    preset = find_preset(asked.preset)
     preset = change(preset, weights=preset.weights.only("mlm"))
-    text = build_text_encoder(preset)
-    labels = len(json.loads((arguments.data / "dataset.json").read_text())["labels"])
+    points = []
     for seed, attention, ratio in product(
-        arguments.seeds, ("gated", "softmax"), (0.15, preset.masking.word_mask_ratio)
+        asked.seeds, ("gated", "softmax"), (0.15, preset.masking.word_mask_ratio)
     ):
+        steps = asked.steps or preset.optimisation.total_steps
         config = change(
-            preset,
-            seed=seed,
-            attention=attention,
-            word_mask_ratio=ratio,
-            total_steps=arguments.steps or preset.optimisation.total_steps,
+            preset, seed=seed, total_steps=steps, attention=attention, word_mask_ratio=ratio
         )
-        print(json.dumps(run_one(arguments.data, config, text, labels)), flush=True)
+        settings, free = settings_of(config)
+        points.append(
+            Point(
+                settings={"kind": "MLM on labels", "config": settings},
+                free=free,
+                data=asked.data,
+                columns={
+                    **{"attention": attention, "word_mask_ratio": ratio},
+                    **{"seed": seed, "steps": steps},
+                },
+            )
+        )
+    return points
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line; see the module's first lines."""
+    run_experiment(grid_parser(MODULE, __doc__), oracle_points, score_oracle, arguments)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mg3d.config import PretrainConfig, parse_config
+from mg3d.config import PretrainConfig, change, parse_config
+from mg3d.config.change import group_of_settings
 from mg3d.evaluation.metrics import Score
+from mg3d.evaluation.summary import Evaluation, evaluate, gain
 from mg3d.experiments.grid import Point, Scores
 from mg3d.experiments.reports import REPORTS, shuffle_reports
+from mg3d.training.loop import FREE_SETTINGS
 
-# Settings that decide no number of a run: they are left out of its name.
-FREE = {
-    "compute": ("workers", "text_cache_mb", "activation_checkpointing"),
-    "run": ("save_every", "validate_every"),
-}
 NEVER = 10**9  # steps
 
 
@@ -32,12 +30,10 @@ def pretraining_point(
     """
     if reports not in REPORTS:
         raise ValueError(f"reports is one of {REPORTS}, got '{reports}'")
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-    for group, names in FREE.items():
-        for name in names:
-            del settings[group][name]
+    settings, free = settings_of(config)
     return Point(
         settings={"kind": "pre-training", "config": settings, "reports": reports},
+        free=free,
         data=data,
         columns={
             **columns,
@@ -48,22 +44,30 @@ def pretraining_point(
     )
 
 
+def settings_of(config: PretrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings that decide numbers, grouped as JSON holds them; and the free ones, by name."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    home = group_of_settings()
+    free = {
+        name: settings[home[name]].pop(name) for name in sorted(FREE_SETTINGS | {"validate_every"})
+    }
+    return settings, free
+
+
 def config_of(point: Point) -> PretrainConfig:
-    """The settings a point was made of; those that decide no number are at their defaults."""
-    return parse_config(point.settings["config"], "a point of the grid")
+    """The settings a point was made of."""
+    return change(parse_config(point.settings["config"], "a point of the grid"), **point.free)
 
 
 def score_pretraining(point: Point, folder: Path) -> Scores:
     """Train one point and score it; a training that was interrupted goes on in its folder."""
-    from mg3d.config import change
     from mg3d.evaluation.other_volume import mlm_rise
-    from mg3d.evaluation.summary import evaluate, gain
     from mg3d.evaluation.trivial import trivial_losses
     from mg3d.training.loop import pretrain
     from mg3d.training.patients import load_patients
     from mg3d.training.step import build_pretraining
 
-    config = change(config_of(point), workers=0, save_every=200, validate_every=NEVER)
+    config = change(config_of(point), validate_every=NEVER)
     with tempfile.TemporaryDirectory() as other:
         seen = point.data
         if point.settings["reports"] != "own":
@@ -77,12 +81,7 @@ def score_pretraining(point: Point, folder: Path) -> Scores:
     after = evaluate(run.pretraining, train, val, seed=seed)
     trivial = trivial_losses(run.pretraining, train, val, run.config)
     scores: dict[str, Score | float | int | None] = {
-        "probe_macro_auroc_untrained": before.probe.macro,
-        "probe_macro_auroc": after.probe.macro,
-        "probe_gain": gain(after.probe, before.probe, seed=seed),
-        "retrieval_recall_at_5_untrained": before.retrieval_aligned.recall,
-        "retrieval_recall_at_5": after.retrieval_aligned.recall,
-        "retrieval_recall_at_5_shuffled": after.retrieval_aligned.shuffled,
+        **probe_and_retrieval(after, before, seed=seed),
         "retrieval_own_head_recall_at_5": after.retrieval.recall if after.retrieval else None,
         "zero_shot_macro_auroc": after.zero_shot.macro if after.zero_shot else None,
         "mlm_rise_with_another_patients_volume": mlm_rise(
@@ -97,3 +96,15 @@ def score_pretraining(point: Point, folder: Path) -> Scores:
         for moment, loss in zip(("initial", "final", "trivial"), losses, strict=True):
             scores[f"loss_{name}_{moment}"] = loss
     return {name: score for name, score in scores.items() if score is not None}
+
+
+def probe_and_retrieval(after: Evaluation, before: Evaluation, *, seed: int) -> dict[str, Score]:
+    """Scores of a trained encoder beside those of the untrained one, in the same protocols."""
+    return {
+        "probe_macro_auroc_untrained": before.probe.macro,
+        "probe_macro_auroc": after.probe.macro,
+        "probe_gain": gain(after.probe, before.probe, seed=seed),
+        "retrieval_recall_at_5_untrained": before.retrieval_aligned.recall,
+        "retrieval_recall_at_5": after.retrieval_aligned.recall,
+        "retrieval_recall_at_5_shuffled": after.retrieval_aligned.shuffled,
+    }

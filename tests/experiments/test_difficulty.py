@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from mg3d.config import change
-from mg3d.experiments.difficulty import Classifier, supervise, supervised_step
+from mg3d.experiments.difficulty import (
+    Classifier,
+    score_supervised,
+    supervise,
+    supervised_step,
+)
+from mg3d.experiments.grid import Point
+from mg3d.experiments.scored import settings_of
 from mg3d.training.patients import load_patients
 from mg3d.training.run_folder import RunFolder
 from mg3d.training.run_log import RunLog
@@ -81,3 +88,13 @@ def test_a_logit_is_read_from_the_mean_of_the_last_map(config, text_encoder):
     loss = supervised_step(classifier, (volume, labels))["bce"]
     odds = torch.where(labels == 1, logits.sigmoid(), 1 - logits.sigmoid())
     torch.testing.assert_close(loss, -odds.log().mean())
+
+
+def test_a_supervised_run_is_scored_beside_the_untrained_encoder(config, prepared, tmp_path):
+    settings, free = settings_of(change(config, weights=config.weights.only("mim")))
+    point = Point(settings={"config": settings, "seconds": 0.5}, free=free, data=prepared)
+    scores = score_supervised(point, tmp_path)
+    assert scores["steps"] >= 1
+    assert scores["held_out_patients"] == 4
+    assert {"probe_macro_auroc", "probe_macro_auroc_untrained", "probe_gain"} <= set(scores)
+    assert scores["probe_macro_auroc"] != scores["probe_macro_auroc_untrained"]
