@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from mg3d.data.masks import MaskMeaning
-from mg3d.preparation.prepare_volume import prepared_paths, size_on_disk
+from mg3d.preparation.prepare_volume import prepared_paths
 from mg3d.preparation.records import PrepareSettings, ScanRecord
+from mg3d.preparation.sources import size_on_disk
 from mg3d.volumes.orientation import to_canonical
 from mg3d.volumes.readers.nifti import read_header
 from mg3d.volumes.readers.payload import open_payload

@@ -16,12 +16,13 @@ from mg3d import __version__
 from mg3d.data.masks import MaskMeaning
 from mg3d.data.prepared import read_facts, write_array, write_masks
 from mg3d.preparation.records import PrepareSettings, ScanRecord, describe_settings, relative
+from mg3d.preparation.sources import fingerprint
 from mg3d.volumes.grid import classes_to_grid, masks_to_grid, pack_voxels, to_grid
 from mg3d.volumes.histogram import count_values
 from mg3d.volumes.segmentation import check_grids, check_pair
 from mg3d.volumes.volume import Volume, VolumeError, read_volume
 
-FACTS_VERSION = 2  # of dataset.json and of a file's facts
+FACTS_VERSION = 3  # of dataset.json and of a file's facts
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def prepare_volume(
         volume = scaled.volume
         masks = _read_masks(record, volume, settings, masks_mean) if record.masks else None
         on_grid = to_grid(volume, settings.grid)
+        assert masks is None or masks.shape == on_grid.voxels.shape
     except (ValueError, OSError, MemoryError) as error:
         return Outcome({}, _tidy(error, record, root))
     voxels = pack_voxels(on_grid.voxels, scaled.window, settings.dtype)
@@ -112,26 +114,13 @@ def _request(
     request = {
         "tool": __version__,
         "settings": describe_settings(settings),
-        "files": {relative(path, root): size_on_disk(path) for path in files},
+        "files": {relative(path, root): fingerprint(path) for path in files},
         "masks": [masks_mean.kind, *masks_mean.names] if record.masks else [],
         "release": record.release,
         "metadata_rescale": record.metadata_rescale,
         "metadata_spacing_mm": record.metadata_spacing_mm,
     }
     return json.loads(json.dumps(request))  # as it is read again: tuples are lists
-
-
-def _files_of(source: Path) -> list[Path]:
-    """The file, or all files of a folder of slices; for MetaImage, its raw voxels too."""
-    if source.is_dir():
-        return sorted(path for path in source.rglob("*") if path.is_file())
-    beside = [source.with_suffix(end) for end in (".raw", ".zraw")]
-    return [source, *(path for path in beside if source.suffix == ".mhd" and path.is_file())]
-
-
-def size_on_disk(source: Path) -> int:
-    """Bytes of a volume's file, or of all files it is made of."""
-    return sum(path.stat().st_size for path in _files_of(source))
 
 
 def _finished(
@@ -143,25 +132,25 @@ def _finished(
     if any(f.get("request") != request or f.get("version") != FACTS_VERSION for f in facts):
         return {}
     if any(f["voxels_sha256"] != facts[0]["voxels_sha256"] for f in facts):
-        return {}  # masks of one making beside the volume of another
-    sources = [record.volume] + ([record.masks] if record.masks else [])
-    newest = max(path.stat().st_mtime_ns for source in sources for path in _files_of(source))
-    if min(path.stat().st_mtime_ns for path in paths) < newest:
-        return {}
+        return {}  # masks and volume are from different runs
     return facts[0]
 
 
 def _read_masks(
     record: ScanRecord, volume: Volume, settings: PrepareSettings, mean: MaskMeaning
 ) -> np.ndarray:
-    """Masks on the grid, after a check that they belong to the volume and hold what is declared."""
+    """Masks on the grid, after a check that they belong to the volume and hold what is declared.
+
+    The geometry is the volume's: two headers that round one spacing differently agree within the
+    tolerance of the check, and would otherwise give grids of different shapes.
+    """
     assert record.masks is not None
     masks = read_volume(record.masks)
     if record.metadata_spacing_mm is not None:
         masks = masks.with_spacing(record.metadata_spacing_mm)
     if mean.kind == "classes":
         classes = check_pair(volume, masks, range(len(mean.names) + 1))
-        whole = replace(masks, voxels=classes, slope=1.0, intercept=0.0)
+        whole = replace(volume, voxels=classes, slope=1.0, intercept=0.0)
         return classes_to_grid(whole, settings.grid, len(mean.names))
     check_grids(volume, masks)
     if masks.voxels.dtype.kind not in "iu" or (masks.slope, masks.intercept) != (1, 0):
@@ -172,7 +161,8 @@ def _read_masks(
             f"{record.masks}: bits beyond the {len(mean.names)} findings are set "
             f"({used:#x}); is it a bit field?"
         )
-    return masks_to_grid(masks, settings.grid, len(mean.names), settings.mask_share)
+    placed = replace(volume, voxels=masks.voxels, slope=1.0, intercept=0.0)
+    return masks_to_grid(placed, settings.grid, len(mean.names), settings.mask_share)
 
 
 def _tidy(error: Exception, record: ScanRecord, root: Path) -> str:
