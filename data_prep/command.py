@@ -157,7 +157,7 @@ def run(work: Callable[[], Prepared | None]) -> int:
     try:
         with _remarks_on_stderr():
             prepared = work()
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_CALL
     if prepared is None:

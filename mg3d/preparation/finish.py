@@ -84,7 +84,7 @@ def finish(output: Path, plan: Mapping[str, Any], outcomes: Mapping[str, Outcome
             made.append(outcome)
     leak = _leak(rows, plan["released_split"])
     write_manifest(output, rows, plan["labels"], leaky=bool(leak))
-    _write_table(output / "refused.csv", [(r.file, _reason(r)) for r in refused])
+    write_refused(output, refused)
     remarks = [(o.facts["source_file"], w) for o in made for w in o.facts["warnings"]]
     _write_table(output / "warnings.csv", remarks)
     taken = {row["volume_id"] for row in rows}
@@ -120,6 +120,11 @@ def finish(output: Path, plan: Mapping[str, Any], outcomes: Mapping[str, Outcome
         tuple(r for r in refused if r.by_rule),
         reports=reports,
     )
+
+
+def write_refused(output: Path, refused: Iterable[Refusal]) -> None:
+    """Write refused.csv: every file that was not taken, with its reason."""
+    _write_table(output / "refused.csv", [(r.file, _reason(r)) for r in refused])
 
 
 def _row(record: ScanRecord, labels: Sequence[str], root: Path) -> dict[str, Any]:

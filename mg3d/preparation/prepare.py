@@ -14,7 +14,7 @@ from typing import Any
 
 from mg3d.preparation.description import DatasetDescription, check_records
 from mg3d.preparation.disk import check_space
-from mg3d.preparation.finish import finish, make_plan
+from mg3d.preparation.finish import finish, make_plan, write_refused
 from mg3d.preparation.options import DEFAULT_OPTIONS, RunOptions
 from mg3d.preparation.parallel import WorkerDied, work_in_parallel
 from mg3d.preparation.prepare_volume import Outcome, prepare_volume, prepared_paths
@@ -70,11 +70,7 @@ def prepare(
     records, output, options = list(records), Path(output), options.with_form()
     settings = options.settings
     assert settings is not None
-    if not records:
-        raise ValueError(
-            f"{dataset.source}: nothing to prepare in {dataset.root}; check the folder and its "
-            f"tables ({len(dataset.refused)} files were refused)"
-        )
+    _refuse_nothing(records, dataset, output)
     check_records(records, dataset)
     plan = make_plan(records, settings, dataset, reader_of(options.read_by or "tiny"))
     described = plan["settings"]
@@ -108,6 +104,23 @@ def prepare(
         tuple(Refusal(files[v], o.reason) for v, o in outcomes.items() if o.reason),
         (),
         str(shard),
+    )
+
+
+def _refuse_nothing(records: list[ScanRecord], dataset: DatasetDescription, output: Path) -> None:
+    """Raise if there is nothing to take and nothing was refused: then it is the wrong folder.
+
+    Where everything was refused, the tables are written as ever: refused.csv holds the reasons.
+    """
+    if records or not all(refusal.by_rule for refusal in dataset.refused):
+        return
+    by_rule = ""
+    if dataset.refused:
+        write_refused(output, dataset.refused)
+        by_rule = f" ({len(dataset.refused)} files were left out by rule, listed in refused.csv)"
+    raise ValueError(
+        f"{dataset.source}: nothing to prepare in {dataset.root}{by_rule}; check the folder and "
+        "its tables"
     )
 
 

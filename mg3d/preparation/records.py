@@ -5,7 +5,8 @@ rest. `PrepareSettings` is all of the preprocessing in one object.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from mg3d.volumes.grid import MASK_SHARE, Grid
 from mg3d.volumes.intensity import Intensity, ProvedHU
 
 LEFT_OUT = "left out by rule: "  # starts the reason of what no run would take
+KINDS = 5  # of refusals that a run prints
+NAMED = 20  # of a kind that dataset.json names
 DTYPES = ("uint8", "float16")
 
 
@@ -137,6 +140,8 @@ class Prepared:
             lines.append(
                 f"{len(self.refused)} refused, {listed}; first {first.file}: {first.reason}"
             )
+            kinds = group_reasons(self.refused) if len(self.refused) > 1 else []
+            lines += [f"  {line}" for line in kinds]
         if self.reports is not None:
             lines.append(str(self.reports))
         if self.shard:
@@ -149,6 +154,30 @@ class Prepared:
 def describe_settings(settings: PrepareSettings) -> dict[str, Any]:
     """The settings as they stand in dataset.json."""
     return json.loads(json.dumps(asdict(settings)))
+
+
+def group_reasons(refused: Sequence[Refusal]) -> list[str]:
+    """Refusals by kind, the most frequent first: how many, the first file, its reason."""
+    kinds: dict[str, list[Refusal]] = {}
+    for refusal in refused:
+        kinds.setdefault(without_details(refusal.reason), []).append(refusal)
+    ordered = sorted(kinds.values(), key=len, reverse=True)
+    lines = [f"{len(kind)} x, first {kind[0].file}: {kind[0].reason}" for kind in ordered[:KINDS]]
+    if len(ordered) > KINDS:
+        rest = sum(len(kind) for kind in ordered[KINDS:])
+        lines.append(f"{rest} for {len(ordered) - KINDS} other reasons")
+    return lines
+
+
+def without_details(reason: str) -> str:
+    """A reason or warning without its numbers, names and quotations, for counting kinds."""
+    text = re.sub(r"'[^']*'|[^\s:;,]*\.(?:nii|nii\.gz|csv|json|mha|mhd)\b[^\s:;,]*", "#", reason)
+    return re.sub(r"-?\d[\d.,e+-]*", "#", text)
+
+
+def named(names: Sequence[str]) -> dict[str, Any]:
+    """How many there are and the first of them, as dataset.json says it."""
+    return {"count": len(names), "first": list(names[:NAMED])}
 
 
 def relative(path: Path, root: Path) -> str:

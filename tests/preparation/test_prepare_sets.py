@@ -131,7 +131,7 @@ def test_a_patient_on_two_sides_is_refused_unless_the_released_split_is_named(re
 
 def test_tables_are_not_written_with_a_leak_that_nobody_asked_for(records, tmp_path):
     records[1] = replace(records[1], split="val")
-    plan = make_plan(records, SETTINGS, DatasetDescription(source="test", root=tmp_path))
+    plan = make_plan(records, SETTINGS, DatasetDescription(source="test", root=tmp_path), {})
     outcomes = {
         record.volume_id: Outcome({"source_file": "", "warnings": []}) for record in records
     }
