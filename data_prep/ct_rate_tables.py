@@ -27,7 +27,7 @@ NAME = re.compile(r"(train|valid)_([1-9][0-9]*)_([a-z]+)_([1-9][0-9]*)", re.ASCI
 EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 WORDS = {"train": ("train",), "valid": ("validation", "valid")}  # tables mix the two
 SPACING_MM = (0.1, 20.0)  # plausible in a CT
-AGE = re.compile(r"([0-9]{1,3})([YMWD])")
+AGE = re.compile(r"([0-9]{1,3})(?:\.0)?([YMWD]?)", re.IGNORECASE)
 PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 
 REPORT_COLUMNS = ("VolumeName", "Findings_EN", "Impressions_EN")
@@ -135,9 +135,9 @@ def rescale_and_spacing(
             return None if slope is None or intercept is None else (slope, intercept), None
         if not slope or intercept is None:
             raise ValueError(
-                f"RescaleSlope '{row['RescaleSlope']}' and RescaleIntercept "
-                f"'{row['RescaleIntercept']}', expected two numbers, the first not 0: without them "
-                "the first release's stored values are no HU; correct the row"
+                f"RescaleSlope {show(row['RescaleSlope'])} and RescaleIntercept "
+                f"{show(row['RescaleIntercept'])}, expected two numbers, the first not 0: without "
+                "them the first release's stored values are no HU; correct the row"
             )
         return (slope, intercept), parse_spacing(row["XYSpacing"], row["ZSpacing"])
     except ValueError as error:
@@ -175,22 +175,25 @@ def parse_spacing(xy: str, z: str) -> tuple[float, float, float]:
     numbers = read_numbers(xy)
     if len(numbers) not in (1, 2) or len(read_numbers(z)) != 1:
         raise ValueError(
-            f"XYSpacing '{xy}' and ZSpacing '{z}', expected two numbers in mm, such as "
+            f"XYSpacing {show(xy)} and ZSpacing {show(z)}, expected two numbers in mm, such as "
             "[0.7, 0.7], and one; correct the row"
         )
     spacing = (numbers[-1], numbers[0], read_numbers(z)[0])
     if not all(SPACING_MM[0] <= value <= SPACING_MM[1] for value in spacing):
         raise ValueError(
-            f"XYSpacing '{xy}' and ZSpacing '{z}' are no plausible spacing, expected "
+            f"XYSpacing {show(xy)} and ZSpacing {show(z)} are no plausible spacing, expected "
             f"{SPACING_MM[0]} to {SPACING_MM[1]} mm; correct the row"
         )
     return spacing
 
 
 def read_age(text: str) -> float | None:
-    """Years, from a DICOM age such as "036Y", "018M", "010W" or "005D"; None for all else."""
+    """Years, from a DICOM age such as "036Y", "018M", "010W" or "005D"; None for all else.
+
+    A number alone, such as "45" or a spreadsheet's "45.0", is years.
+    """
     match = AGE.fullmatch(text.strip())
-    return round(int(match[1]) / PER_YEAR[match[2]], 2) if match else None
+    return round(int(match[1]) / PER_YEAR[match[2].upper() or "Y"], 2) if match else None
 
 
 def _find_table(root: Path, folder: str, pattern: str, word: str) -> Path:
@@ -215,7 +218,7 @@ def _by_volume(
         if not NAME.fullmatch(volume_id):
             reason = f"VolumeName {show(name)}, expected a name like train_1_a_1.nii.gz"
             refused.append(Refusal(f"{file}:{row.line}", reason))
-        elif volume_id in rows and rows[volume_id].values != row.values:
+        elif volume_id in rows and not rows[volume_id].says_the_same(row, but=("VolumeName",)):
             first = rows[volume_id].line
             tables.unusable[volume_id] = (
                 f"two different rows in {file}, lines {first} and {row.line}; keep the right one"

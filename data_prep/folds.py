@@ -28,7 +28,7 @@ def read_fold_list(path: Path) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TableError: if it has another form, or an image is there twice.
+        TableError: if it has another form, or an image is there in two folds.
     """
     content = read_json(path)
     entries = content.get("training") if isinstance(content, dict) else None
@@ -41,9 +41,8 @@ def read_fold_list(path: Path) -> dict[str, str]:
         if not isinstance(entry.get("fold"), int | str):
             raise TableError(f"{path}: {entry['image']} has no fold; give the number of one")
         name = Path(entry["image"]).name
-        if name in folds:
-            raise TableError(f"{path}: {name} is there twice; keep one")
-        folds[name] = str(entry["fold"])
+        if folds.setdefault(name, str(entry["fold"])) != str(entry["fold"]):
+            raise TableError(f"{path}: {name} is there twice, in different folds; keep one")
     return folds
 
 

@@ -93,7 +93,13 @@ def test_a_damaged_csv_table_is_refused_or_read_as_it_stands(tmp_path):
             continue
         taken += 1
         header, *expected = plain_csv(text_of(content))
-        expected = [row for row in expected if row]
+        expected = [row for row in expected if "".join(row).strip()]
+        named = [
+            n
+            for n, name in enumerate(header)
+            if name.strip() or any(row[n].strip() for row in expected)
+        ]
+        header, *expected = ([row[n] for n in named] for row in (header, *expected))
         assert [list(row.values) for row in rows] == [header] * len(expected), content
         assert [list(row.values.values()) for row in rows] == expected, content
         assert all("\0" not in field for row in expected for field in row)
