@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data_prep.command import importer_parser, options_from, run
 from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
+from data_prep.walk import Tree, describe_skipped, walk
 from mg3d.data.masks import MaskMeaning
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
@@ -61,7 +62,8 @@ def prepare_covid19_20(
     known = [str(n) for n in range(5)] if fold_list is None else list(fold_list.values())
     check_held_out(fold, known)
     refused: list[Refusal] = []
-    records = list(_records(source, fold_list, fold, refused))
+    tree = walk(source)
+    records = list(_records(source, tree, fold_list, fold, refused))
     dataset = DatasetDescription(
         source="COVID-19-20",
         root=source,
@@ -71,17 +73,22 @@ def prepare_covid19_20(
             "folds": {
                 "name": "released" if fold_list is None else Path(folds).name,
                 "held_out": fold,
-            }
+            },
+            **describe_skipped(tree, source),
         },
     )
     return prepare(records, output, dataset, options.with_form(SETTINGS))
 
 
 def _records(
-    source: Path, fold_list: dict[str, str] | None, held_out: str, refused: list[Refusal]
+    source: Path,
+    tree: Tree,
+    fold_list: dict[str, str] | None,
+    held_out: str,
+    refused: list[Refusal],
 ) -> Iterator[ScanRecord]:
     """One record per image with a mask; all other images are refused by name."""
-    files = sorted(p for p in source.rglob("*.nii*") if not p.name.startswith("."))
+    files = [path for path in tree.files if re.search(r"\.nii(\.gz)?$", path.name)]
     images = [path for path in files if not re.search(r"_seg\.nii(\.gz)?$", path.name)]
     taken: dict[str, str] = {}
     for path in images:

@@ -9,16 +9,15 @@ Source: layout and tables of the CT-RATE data set (Hamamci et al., arXiv 2403.17
 correction note; traps: README.md.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data_prep.command import importer_parser, options_from, run
+from data_prep.ct_rate_files import RELEASE_FOLDERS, find_root, find_volumes, walk_releases
+from data_prep.ct_rate_split import hold_out_patients, parse_split
 from data_prep.ct_rate_tables import (
-    EXTENSION,
     NAME,
     SplitTables,
     read_split_tables,
@@ -27,7 +26,7 @@ from data_prep.ct_rate_tables import (
     text_of,
     why_not,
 )
-from data_prep.splits import hold_out
+from data_prep.walk import describe_skipped
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.masks import MaskMeaning
 from mg3d.preparation.prepare import (
@@ -39,11 +38,9 @@ from mg3d.preparation.prepare import (
     ScanRecord,
     prepare,
 )
+from mg3d.preparation.records import named
 
 SPLIT = {"train": "train", "valid": "val"}
-RELEASE_FOLDERS = {"corrected": "{}_fixed", "first": "{}"}  # preferred first
-NAMED = 20  # volumes of a kind that dataset.json names
-HELD_OUT = re.compile(r"train-val:(0?\.[0-9]+)(?::([0-9]+))?")
 
 
 def prepare_ct_rate(
@@ -81,9 +78,10 @@ def prepare_ct_rate(
     if max_reconstructions is not None and max_reconstructions < 1:
         raise ValueError(f"max_reconstructions is 1 or more, or None; got {max_reconstructions}")
     chosen = parse_split(split)
-    root = _find_root(Path(source))
+    root = find_root(Path(source))
     refused: list[Refusal] = []
-    found = _find_volumes(root, release, refused)
+    tree = walk_releases(root)
+    found = find_volumes(tree, root, release, refused)
     tables = {
         word: read_split_tables(root, word, refused)
         for word in SPLIT
@@ -92,7 +90,7 @@ def prepare_ct_rate(
     records = list(_records(root, found, tables, refused))
     records = _keep_reconstructions(root, records, max_reconstructions, refused)
     if chosen is not None:
-        records = _hold_out(records, *chosen)
+        records = hold_out_patients(records, *chosen)
     scans, strange = _scan_table(records, tables)
     reported = {volume_id for table in tables.values() for volume_id in table.reports}
     unlabelled = [record.volume_id for record in records if not record.labels]
@@ -105,76 +103,15 @@ def prepare_ct_rate(
         tables={"scans.csv": scans} if scans else {},
         facts={
             "split": split,
-            "reports_without_volume": _named(sorted(reported - set(found))),
-            "volumes_without_labels": _named(unlabelled),
+            "reports_without_volume": named(sorted(reported - set(found))),
+            "volumes_without_labels": named(unlabelled),
             "repeated_rows": sum(table.repeated for table in tables.values()),
             "metadata_not_understood": strange,
+            **describe_skipped(tree, root),
             **(facts or {}),
         },
     )
     return prepare(records, output, dataset, options)
-
-
-def parse_split(text: str) -> tuple[float, int] | None:
-    """Share of the training patients that are held out, and seed; None for the official split.
-
-    Raises:
-        ValueError: if the text is no split.
-    """
-    if text == "official":
-        return None
-    match = HELD_OUT.fullmatch(text)
-    if not match:
-        raise ValueError(
-            "split is official or train-val:FRACTION[:SEED], such as train-val:0.05:0; "
-            f"got '{text}'"
-        )
-    return float(match[1]), int(match[2] or 0)
-
-
-def _find_root(source: Path) -> Path:
-    folders = [f.format(word) for f in RELEASE_FOLDERS.values() for word in SPLIT]
-    for root in (source, source / "dataset"):
-        if any((root / folder).is_dir() for folder in folders):
-            return root
-    raise FileNotFoundError(
-        f"{source} has none of the folders {', '.join(folders)}; give the folder of CT-RATE that "
-        "holds them (see data_prep/README.md for where to get it)"
-    )
-
-
-def _find_volumes(root: Path, release: str, refused: list[Refusal]) -> dict[str, tuple[Path, str]]:
-    """Volume id -> file and its release; the corrected one where there are both."""
-    found: dict[str, tuple[Path, str]] = {}
-    releases = RELEASE_FOLDERS if release == "auto" else {release: RELEASE_FOLDERS[release]}
-    for kind, folder in releases.items():
-        for word in SPLIT:
-            for path in _volume_files(root / folder.format(word)):
-                file = path.relative_to(root).as_posix()
-                volume_id = EXTENSION.sub("", path.name)
-                if not NAME.fullmatch(volume_id) or not volume_id.startswith(f"{word}_"):
-                    reason = f"expected a name like {word}_1_a_1.nii.gz; rename or remove it"
-                    refused.append(Refusal(file, reason))
-                elif volume_id not in found:
-                    found[volume_id] = (path, kind)
-                elif found[volume_id][1] != kind:
-                    reason = "the corrected release of this volume is taken"
-                    refused.append(Refusal(file, reason, by_rule=True))
-                else:
-                    other = found[volume_id][0].relative_to(root).as_posix()
-                    refused.append(Refusal(file, f"the same volume as {other}; remove one"))
-    return found
-
-
-def _volume_files(folder: Path) -> list[Path]:
-    """NIfTI files, and folders of DICOM slices, below a folder, in the order of their names."""
-    found = [
-        path
-        for path in folder.rglob("*")
-        if (EXTENSION.search(path.name) and path.is_file())
-        or (NAME.fullmatch(path.name) and path.is_dir())
-    ]
-    return sorted(path for path in found if not path.name.startswith("."))
 
 
 def _records(
@@ -238,18 +175,6 @@ def _keep_reconstructions(
     return kept
 
 
-def _hold_out(records: list[ScanRecord], fraction: float, seed: int) -> list[ScanRecord]:
-    """Some training patients become val; what the data set holds out itself becomes test."""
-    training = {record.patient_id for record in records if record.split == "train"}
-    held_out = hold_out(training, fraction, seed)
-    return [
-        replace(record, split="val" if record.patient_id in held_out else record.split)
-        if record.split == "train"
-        else replace(record, split="test")
-        for record in records
-    ]
-
-
 def _scan_table(
     records: list[ScanRecord], tables: Mapping[str, SplitTables]
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
@@ -263,10 +188,6 @@ def _scan_table(
         rows.append({"volume_id": record.volume_id, "scan_id": record.scan_id, **facts})
         strange.update(odd)
     return rows, dict(sorted(strange.items()))
-
-
-def _named(volume_ids: list[str]) -> dict[str, Any]:
-    return {"count": len(volume_ids), "first": volume_ids[:NAMED]}
 
 
 def _parts(volume_id: str) -> tuple[str, int, str, int]:

@@ -16,18 +16,19 @@ from typing import Any
 
 from data_prep.command import importer_parser, run
 from data_prep.ctrg_records import Record, read_records
+from data_prep.ctrg_split import note_on_split, split_as_released, split_disjoint
 from data_prep.pictures import options_of_call, settings_of_pictures, with_picture_form
-from data_prep.splits import hold_out
 from data_prep.tables import TableError, read_number, read_table, show
+from data_prep.walk import is_left_behind
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
     DatasetDescription,
     Prepared,
-    Refusal,
     RunOptions,
     ScanRecord,
     prepare,
 )
+from mg3d.preparation.records import named
 from mg3d.text.report import clean_text
 
 LOG = logging.getLogger("mg3d.preparation")  # what a command shows while it works
@@ -38,11 +39,9 @@ LABELS = (
 )
 CODE = ("not mentioned", "positive", "negative", "uncertain")  # 0 to 3
 RECORDS_NAME = "chest_ctrg_nitfy_ori_split.json"
+RECORD_SUFFIXES = (".json", ".jsonl", ".ndjson")
 LABELS_NAME = "CTRG_finding_labels.csv"
 SPLITS = ("disjoint", "released")
-HELD_OUT, SEED = 0.1, 0  # of the released training scans
-LIST_SHARES = (0.8, 0.9)  # of the list layout: train up to the first, val up to the second
-NOTE = "as released, val and test are the same {} scans: what is chosen on val is chosen on test"
 
 
 def prepare_ctrg_chest(
@@ -77,11 +76,16 @@ def prepare_ctrg_chest(
     root = Path(source)
     path = Path(records) if records else _find_records(root)
     found, refused = read_records(path)
-    note = _note(found)
+    note = note_on_split(found)
     if note:
         LOG.warning("%s: %s", path.name, note)
-    rows = _released(found) if split == "released" else _disjoint(found, path.name, refused)
-    rows = [row for row in rows if _is_there(row[0], root, path.name, refused)]
+    rows = (
+        split_as_released(found)
+        if split == "released"
+        else split_disjoint(found, path.name, refused)
+    )
+    absent = [record.case for record, _, _ in rows if not _is_there(record, root)]
+    rows = [row for row in rows if _is_there(row[0], root)]
     label_path = Path(labels) if labels else root / LABELS_NAME
     codes = read_codes(label_path) if labels or label_path.is_file() else {}
     scans = [_scan(record, where, name, root, codes) for record, where, name in rows]
@@ -101,6 +105,7 @@ def prepare_ctrg_chest(
             "split": split,
             **({"released_split": note} if note else {}),
             "label_mapping": {f"{n} {CODE[n]}": int(n == 1) for n in range(4)},
+            "records_without_volume": named(sorted(set(absent))),
             "volumes_without_labels": sum(scan.patient_id not in codes for scan in scans),
             "repeated_reports": count_repeated(scans),
         },
@@ -155,7 +160,8 @@ def _find_records(root: Path) -> Path:
         raise FileNotFoundError(f"{root} is missing; give the folder of CTRG-Chest")
     if (root / RECORDS_NAME).is_file():
         return root / RECORDS_NAME
-    files = sorted(root.glob("*.json"))
+    files = sorted(p for p in root.iterdir() if p.suffix.lower() in RECORD_SUFFIXES)
+    files = [path for path in files if not is_left_behind(path.name)]
     if len(files) != 1:
         names = ", ".join(path.name for path in files) or "none"
         raise FileNotFoundError(
@@ -165,69 +171,10 @@ def _find_records(root: Path) -> Path:
     return files[0]
 
 
-def _disjoint(
-    records: list[Record], file: str, refused: list[Refusal]
-) -> list[tuple[Record, str, str]]:
-    """Each case once, with its split and volume id; what is held out stays held out."""
-    own = {record.case for record in records if record.split in ("val", "test")}
-    free = {record.case for record in records} - own
-    rows, taken = [], {}
-    if any(record.split for record in records):
-        val = hold_out(free, HELD_OUT, SEED, may_be_empty=True)
-        test = own
-    else:
-        test = hold_out(free, HELD_OUT, SEED, may_be_empty=True)
-        val = hold_out(free - test, HELD_OUT / (1 - HELD_OUT), SEED + 1, may_be_empty=True)
-    for record in records:
-        if record.split == "train" and record.case in own:
-            reason = f"id {record.case} is held out too; taken there only, or training would see it"
-            refused.append(Refusal(f"{file}:{record.place}", reason))
-        elif record.case not in taken:
-            taken[record.case] = record
-            where = "test" if record.case in test else "val" if record.case in val else "train"
-            rows.append((record, where, record.case))
-        elif _says(taken[record.case]) != _says(record):
-            reason = f"id {record.case} has another report in {taken[record.case].place}"
-            refused.append(Refusal(f"{file}:{record.place}", reason))
-        elif taken[record.case].split == record.split:
-            reason = f"the same record as {taken[record.case].place}"
-            refused.append(Refusal(f"{file}:{record.place}", reason, by_rule=True))
-    return rows
-
-
-def _released(records: list[Record]) -> list[tuple[Record, str, str]]:
-    """As released; a scan that is in two splits gets two volume ids."""
-    rows, taken = [], set()
-    for number, record in enumerate(records):
-        split = record.split
-        if not split:
-            share = number / len(records)
-            split = (
-                "train" if share < LIST_SHARES[0] else "val" if share < LIST_SHARES[1] else "test"
-            )
-        name = record.case if record.case not in taken else f"{record.case}_{split}"
-        if name not in taken:
-            taken.add(name)
-            rows.append((record, split, name))
-    return rows
-
-
-def _note(records: list[Record]) -> str:
-    """What is wrong with the released split, if anything."""
-    val, test = ({r.case for r in records if r.split == split} for split in ("val", "test"))
-    return NOTE.format(len(val)) if val and val == test else ""
-
-
-def _says(record: Record) -> tuple[str, str]:
-    return record.findings, record.impression
-
-
-def _is_there(record: Record, root: Path, file: str, refused: list[Refusal]) -> bool:
-    if (root / record.image).exists():
-        return True
-    reason = f"there is no {record.image} in the data set's folder; fetch it"
-    refused.append(Refusal(f"{file}:{record.place}", reason))
-    return False
+def _is_there(record: Record, root: Path) -> bool:
+    """Whether the image is there; a link that leads nowhere is, and is refused when it is read."""
+    path = root / record.image
+    return path.exists() or path.is_symlink()
 
 
 def _scan(

@@ -2,7 +2,8 @@
 
 The split layout is `{"train": [...], "val": [...], "test": [...]}` of records with `id`, `report`
 (findings), `result` (impression) and `image_path`; the list layout is `[...]` of records with
-`image_path`, a folder of JPG slices, `report` and `result`.
+`image_path`, a folder of JPG slices, `report` and `result`, and perhaps a `split` each; the same
+records, one a line (JSON Lines), are the list layout too.
 
 Source: record files of the MG-3D release; traps: README.md.
 """
@@ -28,7 +29,7 @@ class Record:
 
     Attributes:
         place: in the file, such as "train[3]".
-        split: as released, "" in the list layout.
+        split: as released; in the list layout as the record says, "" if it does not.
         case: id without extension, such as "910".
         image: NIfTI file or folder of slices, relative to the data set's folder.
         findings: the record's `report`.
@@ -50,20 +51,33 @@ def read_records(path: Path) -> tuple[list[Record], list[Refusal]]:
         FileNotFoundError: if there is no such file.
         TableError: if it is no JSON, or has neither layout.
     """
-    content = read_json(path)
+    content = read_json(path, lines=True)
     records, refused = [], []
     for place, split, entry in _entries(path, content):
         try:
             records.append(_record(place, split, entry))
         except ValueError as error:
             refused.append(Refusal(f"{path.name}:{place}", str(error)))
-    if not records:
-        why = f"; first {refused[0].file}: {refused[0].reason}" if refused else ""
-        raise TableError(f"{path}: no usable record{why}; fetch the file again")
-    return records, refused
+    if not records and not refused:
+        raise TableError(f"{path}: no record in it; fetch the file again")
+    return _all_or_none_with_split(path.name, records, refused), refused
+
+
+def _all_or_none_with_split(
+    file: str, records: list[Record], refused: list[Refusal]
+) -> list[Record]:
+    """The records; where only some of them name a split, those that do not are refused."""
+    named = [record for record in records if record.split]
+    if named and len(named) < len(records):
+        reason = "no split in the record, though others name theirs; add it"
+        refused += [Refusal(f"{file}:{r.place}", reason) for r in records if not r.split]
+        return named
+    return records
 
 
 def _entries(path: Path, content: Any) -> Iterator[tuple[str, str, Any]]:
+    if isinstance(content, dict) and "image_path" in content:  # JSON Lines of one line
+        content = [content]
     if isinstance(content, list):
         yield from ((f"[{number}]", "", entry) for number, entry in enumerate(content))
         return
@@ -104,6 +118,7 @@ def _record(place: str, split: str, entry: Any) -> Record:
             )
     if not clean_text(entry["report"]):
         raise ValueError("report is empty: there are no findings to learn from")
+    where = split or _split_of(entry)
     image = inside(entry["image_path"])
     named = EXTENSION.sub("", image.name)
     case = EXTENSION.sub("", entry["id"]) if split else named
@@ -114,7 +129,23 @@ def _record(place: str, split: str, entry: Any) -> Record:
             f"id {show(case)}, but image_path names {show(image.name)}: whose image is it?"
         )
     result = result if clean_text(result) else ""
-    return Record(place, split, case, image, entry["report"], result)
+    return Record(place, where, case, image, entry["report"], result)
+
+
+def _split_of(entry: dict[str, Any]) -> str:
+    """The split that a record of the list layout names, "" if it names none.
+
+    Raises:
+        ValueError: if it names something else.
+    """
+    value = entry.get("split")
+    if value is None or value == "":
+        return ""
+    name = value.strip().lower() if isinstance(value, str) else ""
+    name = "val" if name in ("valid", "validation", "dev") else name
+    if name not in SPLITS:
+        raise ValueError(f"split is {show(value)}, expected {', '.join(SPLITS)}")
+    return name
 
 
 def inside(text: str) -> PurePosixPath:

@@ -19,6 +19,7 @@ from jaxtyping import Float64
 
 from data_prep.command import importer_parser, options_from, run
 from data_prep.tables import Row, TableError, read_label, read_number, read_table
+from data_prep.walk import Tree, describe_skipped, walk
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
     DatasetDescription,
@@ -65,7 +66,8 @@ def prepare_luna16(
     root, options = Path(source), options.with_form(default_settings())
     assert options.settings is not None
     refused: list[Refusal] = []
-    records = list(_records(root, refused))
+    tree = Tree()
+    records = list(_records(root, tree, refused))
     to_index = {r.volume_id: _to_index(r.volume, options.settings.grid) for r in records}
     path = Path(candidates) if candidates else _find_candidates(root)
     points = read_table(path, (*POINT_COLUMNS, "class"))
@@ -87,6 +89,7 @@ def prepare_luna16(
             "candidate_table": path.name,
             "candidates": len(points),
             "candidates_without_scan": without,
+            **describe_skipped(tree, root),
             "positive_candidates": sum(row["label"] for row in tables["candidates.csv"]),
         },
     )
@@ -98,7 +101,8 @@ def default_settings() -> PrepareSettings:
     return PrepareSettings(grid=Grid(None, (1.0, 1.0, 1.0)), hu_window=(-1000.0, 600.0))
 
 
-def _records(root: Path, refused: list[Refusal]) -> Iterator[ScanRecord]:
+def _records(root: Path, tree: Tree, refused: list[Refusal]) -> Iterator[ScanRecord]:
+    """One record a scan; `tree` gets what lies in the subsets."""
     folders = [path for path in sorted(root.glob("subset*")) if SUBSET.fullmatch(path.name)]
     if not folders:
         raise FileNotFoundError(
@@ -107,8 +111,10 @@ def _records(root: Path, refused: list[Refusal]) -> Iterator[ScanRecord]:
     first: dict[str, str] = {}
     for folder in folders:
         subset = int(folder.name[-1])
-        for path in sorted(folder.rglob("*.mhd")):  # archives unpack to subset0/subset0
-            if path.name.startswith("."):
+        below = walk(folder)
+        tree.add(below)
+        for path in below.files:  # archives unpack to subset0/subset0
+            if path.suffix != ".mhd":
                 continue
             file = path.relative_to(root).as_posix()
             if first.setdefault(path.stem, file) != file:

@@ -9,14 +9,14 @@ MG-3D release, runs of consecutive case numbers.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from data_prep.command import importer_parser, options_from, run
 from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
-from data_prep.tables import TableError, read_json
+from data_prep.msd_description import EXTENSION, Description, case_of, read_description
+from data_prep.tables import show
+from data_prep.walk import is_left_behind
 from mg3d.data.masks import MaskMeaning
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
@@ -28,9 +28,8 @@ from mg3d.preparation.prepare import (
     ScanRecord,
     prepare,
 )
+from mg3d.preparation.records import named
 from mg3d.volumes.grid import Grid
-
-EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,8 @@ def prepare_msd(
     """Prepare Task06_Lung or Task10_Colon. Can be interrupted and started again.
 
     Args:
-        source: the task's folder, with dataset.json, imagesTr and labelsTr.
+        source: the task's folder, with dataset.json (the Decathlon's or nnU-Net v2's), imagesTr
+            and labelsTr.
         output: the prepared folder.
         options: the prepared form (default: the task's spacing), and how to work.
         folds: "released", or a fold list (JSON, `training: [{fold, image, label}]`).
@@ -82,104 +82,102 @@ def prepare_msd(
         ValueError: if it is another task, a table is damaged, or there is nothing to prepare.
     """
     source = Path(source)
-    about = _read_description(source)
-    task, classes = _task_of(source, about)
+    about = _known_task(source)
     fold_list = None if str(folds) == "released" else read_fold_list(Path(folds))
-    refused: list[Refusal] = []
-    records = list(_records(source, about, TASKS[task], fold_list, fold, refused))
     known = [str(n) for n in range(5)] if fold_list is None else list(fold_list.values())
+    if fold_list is not None:
+        fold_list = {case_of(name): its for name, its in fold_list.items()}
+    refused: list[Refusal] = []
+    records, absent = _records(source, about, fold_list, fold, refused)
     check_held_out(fold, known)
     dataset = DatasetDescription(
-        source=f"MSD {task}",
+        source=f"MSD {about.task}",
         root=source,
         refused=sorted(refused, key=lambda r: (r.by_rule, r.file)),
-        masks=MaskMeaning("classes", classes),
+        masks=MaskMeaning("classes", about.classes),
         facts={
             "folds": {
                 "name": "released" if fold_list is None else Path(folds).name,
                 "held_out": fold,
-            }
+            },
+            "cases_without_volume": named(absent),
         },
     )
-    return prepare(records, output, dataset, options.with_form(settings_of_task(task)))
+    return prepare(records, output, dataset, options.with_form(settings_of_task(about.task)))
 
 
-def _read_description(source: Path) -> dict[str, Any]:
-    path = source / "dataset.json"
-    if not path.is_file():
-        inside = sorted(p.parent.name for p in source.glob("*/dataset.json"))
-        hint = f"; there are {', '.join(inside)} inside, give one of them" if inside else ""
-        raise FileNotFoundError(f"{path} is missing: give the folder of one task{hint}")
-    about = read_json(path)
-    form = isinstance(about, dict) and isinstance(about.get("labels"), dict)
-    if not form or not isinstance(about.get("training"), list):
-        raise TableError(f"{path}: expected labels and a list called training; fetch it again")
-    return about
-
-
-def _task_of(source: Path, about: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """The task's name, and the names of classes 1, 2, ..."""
-    path, name = source / "dataset.json", str(about.get("name", "")).strip().capitalize()
-    if name not in TASKS:
-        raise ValueError(f"{path}: name is '{name}', expected {' or '.join(TASKS)}")
-    labels = about["labels"]
-    numbers = sorted(int(n) for n in labels if str(n).isdigit())
-    if len(numbers) != len(labels) or numbers != list(range(len(numbers))) or len(numbers) < 2:
-        raise TableError(f"{path}: labels are {labels}, expected 0 (background), 1, ...")
-    return name, tuple(str(labels[str(n)]) for n in numbers[1:])
+def _known_task(source: Path) -> Description:
+    """The description of a task that the folds are known for."""
+    about = read_description(source)
+    task = about.task.capitalize()
+    if task not in TASKS:
+        raise ValueError(
+            f"{source / 'dataset.json'}: name is {show(about.task)}, expected {' or '.join(TASKS)}"
+        )
+    return replace(about, task=task)
 
 
 def _records(
     source: Path,
-    about: dict[str, Any],
-    task: Task,
+    about: Description,
     fold_list: dict[str, str] | None,
     held_out: str,
     refused: list[Refusal],
-) -> Iterator[ScanRecord]:
-    """One record per listed case with image and label; all else is refused by name."""
-    listed = {}
-    for number, entry in enumerate(about["training"]):
-        if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
-            raise TableError(f"{source / 'dataset.json'}: entry {number} of training: {entry}")
-        listed[Path(entry["image"]).name] = Path(entry["label"]).name
+) -> tuple[list[ScanRecord], list[str]]:
+    """One record per case with image and label, and the cases that are listed but not there."""
+    task = TASKS[about.task]
     for path in _images(source / "imagesTs"):
         reason = "a test case: its label is not published"
         refused.append(Refusal(path.relative_to(source).as_posix(), reason, by_rule=True))
-    there = {path.name: path for path in _images(source / "imagesTr")}
-    for name in sorted(set(there) - set(listed)):
-        refused.append(Refusal(f"imagesTr/{name}", "not in the training list of dataset.json"))
-    for name in sorted(listed):
-        label = source / "labelsTr" / listed[name]
-        case = EXTENSION.sub("", name)
-        match = re.fullmatch(rf"{task.prefix}_(\d+)", case)
-        if name not in there:
-            reason = "listed in dataset.json, but there is no such file; fetch it"
-        elif not label.is_file():
-            reason = f"its label labelsTr/{listed[name]} is missing; fetch it"
+    there: dict[str, Path] = {}
+    for path in _images(source / "imagesTr"):
+        if there.setdefault(case_of(path.name), path) != path:
+            reason = f"the same case as {there[case_of(path.name)].name}; remove one"
+            refused.append(Refusal(f"imagesTr/{path.name}", reason))
+    listed = about.listed
+    if listed is None:  # nnU-Net v2: what is there is the list
+        listed = {case: f"{case}.nii.gz" for case in there}
+    records = []
+    for case, path in sorted(there.items()):
+        file, match = f"imagesTr/{path.name}", re.fullmatch(rf"{task.prefix}_(\d+)", case)
+        label = _label(source / "labelsTr", listed.get(case, ""), case)
+        if case not in listed:
+            reason = "not in the training list of dataset.json"
+        elif label is None:
+            reason = f"its label labelsTr/{listed[case]} is missing; fetch it"
         elif not match:
             reason = f"expected a name like {task.prefix}_001.nii.gz; rename image and label"
-        elif fold_list is not None and name not in fold_list:
+        elif fold_list is not None and case not in fold_list:
             reason = "not in the fold list; add it"
         else:
-            fold = fold_list[name] if fold_list else fold_of_number(int(match[1]), task.fold_starts)
-            yield ScanRecord(
-                volume_id=case,
-                patient_id=case,
-                scan_id=case,
-                split=split_of_fold(fold, held_out),
-                fold=fold,
-                volume=there[name],
-                masks=label,
+            number = int(match[1])
+            fold = fold_list[case] if fold_list else fold_of_number(number, task.fold_starts)
+            records.append(
+                ScanRecord(
+                    volume_id=case,
+                    patient_id=case,
+                    scan_id=case,
+                    split=split_of_fold(fold, held_out),
+                    fold=fold,
+                    volume=path,
+                    masks=label,
+                )
             )
             continue
-        refused.append(Refusal(f"imagesTr/{name}", reason))
+        refused.append(Refusal(file, reason))
+    return records, sorted(set(listed) - set(there))
 
 
 def _images(folder: Path) -> list[Path]:
-    """NIfTI files, without the hidden `._*` twins that come with the archives."""
+    """NIfTI files, without the `._*` twins that come with the archives."""
     files = (path for path in folder.glob("*") if EXTENSION.search(path.name))
-    return sorted(path for path in files if not path.name.startswith("."))
+    return sorted(path for path in files if not is_left_behind(path.name))
+
+
+def _label(folder: Path, name: str, case: str) -> Path | None:
+    """The label by its listed name, or by its case's; None if there is none."""
+    names = [name, f"{case}.nii.gz", f"{case}.nii"]
+    return next((folder / n for n in names if n and (folder / n).is_file()), None)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -198,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
 
     def work() -> Prepared:
-        task, _ = _task_of(asked.source, _read_description(asked.source))
+        task = _known_task(asked.source).task
         return prepare_msd(
             asked.source,
             asked.output,

@@ -23,7 +23,8 @@ def with_picture_form(options: RunOptions) -> RunOptions:
     """The options with the prepared form decided; a preset says only the shape."""
     if options.settings is not None:
         return options
-    return replace(options, preset="", settings=settings_of_pictures(options.preset or "tiny"))
+    form = settings_of_pictures(options.preset or "tiny")
+    return replace(options, preset="", settings=form, read_by=options.read_by or options.preset)
 
 
 def options_of_call(arguments: argparse.Namespace) -> RunOptions:

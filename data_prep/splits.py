@@ -49,7 +49,7 @@ def deal_folds(stratum: Mapping[str, Hashable], folds: int, seed: int) -> dict[s
     if folds < 2 or len(stratum) < folds:
         raise ValueError(
             f"{folds} folds of {len(stratum)} patients: expected 2 folds or more, and a patient "
-            "for each"
+            "for each; ask for fewer folds"
         )
     by_stratum: dict[str, list[str]] = defaultdict(list)
     for patient, value in stratum.items():

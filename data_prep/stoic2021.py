@@ -19,6 +19,7 @@ from data_prep.command import importer_parser, options_from, run
 from data_prep.ct_rate_tables import read_age
 from data_prep.splits import deal_folds
 from data_prep.tables import TableError, read_label, read_table, show
+from data_prep.walk import Tree, describe_skipped, walk
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
     DatasetDescription,
@@ -65,8 +66,9 @@ def prepare_stoic2021(
     root = Path(source)
     refused: list[Refusal] = []
     labels = _read_reference(root, refused)
-    fold_of = deal_folds(labels, folds, seed)
-    records = list(_records(root, labels, fold_of, fold, refused))
+    fold_of = deal_folds(labels, folds, seed) if labels else {}
+    tree = walk(root / MHA)
+    records = list(_records(root, tree, labels, fold_of, fold, refused))
     present = {record.patient_id for record in records}
     dataset = DatasetDescription(
         source="STOIC2021",
@@ -77,6 +79,7 @@ def prepare_stoic2021(
         facts={
             "split": f"{folds} folds by patient, seed {seed}, fold {fold} held out as val",
             "patients_without_volume": len(labels.keys() - present),
+            **describe_skipped(tree, root),
         },
     )
     return prepare(records, output, dataset, options)
@@ -95,7 +98,9 @@ def _read_reference(root: Path, refused: list[Refusal]) -> dict[str, tuple[int, 
         except ValueError as error:
             raise TableError(f"{path}, line {row.line}: {error}; correct it") from error
         if not PATIENT.fullmatch(patient):
-            refused.append(Refusal(place, f"PatientID {show(patient)}, expected a number"))
+            reason = f"PatientID {show(patient)}, expected the number in the name of a file"
+            hint = " (a spreadsheet has made it a decimal number)" * patient.endswith(".0")
+            refused.append(Refusal(place, f"{reason}{hint}; correct it"))
         elif covid is None or severe is None:
             odd[patient] = f"{place}: a label is empty"
         elif severe and not covid:
@@ -110,15 +115,16 @@ def _read_reference(root: Path, refused: list[Refusal]) -> dict[str, tuple[int, 
 
 def _records(
     root: Path,
+    tree: Tree,
     labels: dict[str, tuple[int, int]],
     fold_of: dict[str, int],
     held_out: int,
     refused: list[Refusal],
 ) -> Iterator[ScanRecord]:
     already = {refusal.file for refusal in refused}
-    for path in sorted((root / MHA).glob("*.mha")):
+    for path in tree.files:
         file, patient = path.relative_to(root).as_posix(), path.stem
-        if path.name.startswith(".") or file in already:
+        if path.suffix != ".mha" or path.parent != root / MHA or file in already:
             continue
         if patient not in labels:
             refused.append(Refusal(file, f"no row for patient {patient} in {REFERENCE.as_posix()}"))

@@ -3,7 +3,8 @@ import shutil
 import numpy as np
 import pytest
 
-from data_prep.acdc import CLASSES, GROUPS, main, prepare_acdc
+from data_prep.acdc import CLASSES, main, prepare_acdc
+from data_prep.acdc_files import GROUPS
 from data_prep.phantom.layouts.heart import COARSENESS, write_acdc, write_acdc_nnunet
 from mg3d.data.manifest import LEAK, read_manifest, read_voxels
 from mg3d.data.masks import mask_of, read_masks

@@ -2,7 +2,8 @@ import shutil
 
 import pytest
 
-from data_prep.cc_ccii import CLASSES, main, prepare_cc_ccii, read_fold
+from data_prep.cc_ccii import main, prepare_cc_ccii
+from data_prep.cc_ccii_folds import CLASSES, read_fold
 from data_prep.phantom.layouts.challenges import COARSE, EXTENT_MM, diagnosis_of, write_cc_ccii
 from data_prep.phantom.layouts.slices import to_grey
 from data_prep.tables import TableError
@@ -113,7 +114,7 @@ def test_a_scan_that_is_there_twice_is_taken_once(raw, tmp_path):
         ("z,1,cp,1,1,9,1,[1]", "label 'cp' and target '1', expected Normal"),
         ("z,1,CP,1,1,,1,[1]", "n_slice ''"),
         ("z,x,CP,1,1,9,1,[1]", "'x' is no number"),
-        ("z,1,CP,7,70,9,1,[70]", "scan '70' is there twice"),
+        ("z,1,CP,7,70,8,1,[70]", "scan '70' has another row that says something else"),
         ('z,1,CP,8,81,9,2,"[80, 81]"', "patient '8' is also in the other table"),
     ],
 )

@@ -206,8 +206,10 @@ def test_missing_keys_and_no_records_are_named(tmp_path):
     assert [r.reason for r in read_records(path)[1]] == [
         "no report in the record", "a str, expected a record",
     ]  # fmt: skip
-    with pytest.raises(TableError, match=r"no usable record; first .*train"):
-        read_records(write_json(tmp_path, {"train": [lacking]}))
+    records, refused = read_records(write_json(tmp_path, {"train": [lacking]}))
+    assert (records, len(refused)) == ([], 1)
+    with pytest.raises(TableError, match="no record in it"):
+        read_records(write_json(tmp_path, {"train": []}))
     for content in ({}, {"training": []}, 3, {"train": {}}, {"train": [record(1)], "val": 2}):
         with pytest.raises(TableError, match=r"expected|is no list"):
             read_records(write_json(tmp_path, content))

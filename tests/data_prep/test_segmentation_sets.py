@@ -159,7 +159,9 @@ def test_what_does_not_fit_together_in_a_task_is_named(lung, tmp_path):
     done = prepare_msd(lung, tmp_path / "out", RunOptions(settings=AS_IT_IS, workers=0))
     assert (done.taken, done.exit_status) == (2, 3)
     reasons = {refusal.file: refusal.reason for refusal in done.refused}
-    assert "no such file" in reasons["imagesTr/lung_023.nii.gz"]
+    assert "imagesTr/lung_023.nii.gz" not in reasons
+    absent = read_manifest(tmp_path / "out").facts["cases_without_volume"]
+    assert absent == {"count": 1, "first": ["lung_023"]}
     assert "labelsTr/lung_042.nii.gz is missing" in reasons["imagesTr/lung_042.nii.gz"]
     assert "not in the training list" in reasons["imagesTr/lung_059.nii.gz"]
     assert "label 7 outside the declared classes 0, 1" in reasons["imagesTr/lung_075.nii.gz"]

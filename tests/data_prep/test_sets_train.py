@@ -7,7 +7,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from data_prep.acdc import prepare_acdc
-from data_prep.cc_ccii import CLASSES, prepare_cc_ccii
+from data_prep.cc_ccii import prepare_cc_ccii
+from data_prep.cc_ccii_folds import CLASSES
 from data_prep.covid19_20 import prepare_covid19_20
 from data_prep.luna16 import prepare_luna16
 from data_prep.msd import prepare_msd

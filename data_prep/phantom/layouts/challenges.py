@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.cc_ccii import CLASSES, FOLD_TABLE
+from data_prep.cc_ccii_folds import CLASSES, FOLD_TABLE
 from data_prep.phantom.layouts.metaimage import RAS_TO_LPS, write_metaimage
 from data_prep.phantom.layouts.slices import to_grey, write_slices
 from mg3d.phantom.patient import PatientPlan, draw_patient, stream
