@@ -1,4 +1,4 @@
-"""How the two modalities meet."""
+"""Cross-attention between the two modalities, and pooling."""
 
 from mg3d.attention.fusion import ATTENTIONS
 

@@ -1,8 +1,7 @@
-"""Fusion: volume and text look at each other, both updated at once, layer after layer.
+"""Fusion: a stack of cross-attention layers between volume and text, in both directions at once.
 
-Each direction has its own query, key and value maps; the layers are stacked without residual, as
-released. One `Fusion` serves the volume with sentences (MIM, CML, DFA), another the volume with
-words (MLM, SFR).
+Each direction has its own query, key and value maps; the layers are stacked without residual. One
+`Fusion` serves the volume with sentences (MIM, CML, DFA), another the volume with words (MLM, SFR).
 
 Source: MG-3D (arXiv 2412.05876) Fig. 4; two layers as in the released code.
 """
@@ -23,7 +22,7 @@ ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class FusionLayer(nn.Module):
-    """One look at each other. Both sides read the other's input, never its fresh output.
+    """Cross-attention in both directions; each reads the other side's input, not its output.
 
     Args:
         dim: width of the tokens of both sides.
@@ -41,12 +40,13 @@ class FusionLayer(nn.Module):
         text: Float[Tensor, "B m d"],
         text_padding: Bool[Tensor, "B m"] | None = None,
     ) -> tuple[Float[Tensor, "B n d"], Float[Tensor, "B m d"]]:
-        """The two sides, each having seen the other."""
+        """Volume and text tokens, each after attending to the other."""
+        # The second needs no padding: all visual tokens are real.
         return self.volume(volume, text, text_padding), self.text(text, volume)
 
 
 class Fusion(nn.Module):
-    """A stack of layers in which volume and text look at each other.
+    """A stack of `FusionLayer`s.
 
     Args:
         dim: width of the tokens of both sides.

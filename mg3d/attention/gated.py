@@ -1,14 +1,14 @@
-"""Gated cross-attention: keep your own values, let the other modality decide how much.
+"""Gated cross-attention: each token keeps its own value, scaled by gates from the other modality.
 
-Classical cross-attention writes the other side's values into the output, so that filling in a
-masked volume becomes reading the text. Here the other side only opens or closes each own token by
-one number between 0 and 1, the mean of its gates:
+Classical cross-attention writes the other side's values into the output, so that a masked volume
+can be filled from the text alone. Here the other side only scales each token's own value by a
+number between 0 and 1, the mean of that token's gates:
 
     G_ij  = sigmoid(<query(own_i), key(other_j)> / sqrt(d))
     out_i = (mean over j of G_ij) * value(own_i)
 
-Source: MG-3D (arXiv 2412.05876) Fig. 4, in closed form. The released code computes the same numbers
-from an n x m x d tensor, and counts padded tokens in the mean; here the mean runs over real tokens.
+Source: MG-3D (arXiv 2412.05876) Fig. 4, in closed form: no n x m x d tensor is needed. The mean
+runs over real tokens; the released code differs, see Q10 in `docs/quirks.md`.
 """
 
 import torch
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 
 class GateMap(nn.Module):
-    """How strongly each own token is opened by each other token, between 0 and 1.
+    """One gate between 0 and 1 for each pair of an own and an other token.
 
-    A module of its own, so that an ordinary forward hook can read the map.
+    A module of its own, so that a forward hook can read the map.
 
     Args:
         dim: width of the tokens of both sides.
@@ -47,7 +47,7 @@ class GateMap(nn.Module):
 class GatedCrossAttention(nn.Module):
     """out_i = (mean over real j of gate_ij) * value(own_i): no residual, no normalisation.
 
-    Where the other side has no real token at all, no gate opens and the output is 0.
+    Where the other side has no real token, all gates are 0, and so is the output.
 
     Args:
         dim: width of the tokens of both sides.
@@ -64,20 +64,21 @@ class GatedCrossAttention(nn.Module):
         other: Float[Tensor, "B m d"],
         other_padding: Bool[Tensor, "B m"] | None = None,
     ) -> Float[Tensor, "B n d"]:
-        """Own tokens, each scaled by how far the other side opens it."""
-        openness = mean_gate(self.gates(own, other, other_padding), other_padding)
-        return openness[..., None] * self.value(own)
+        """Values of the own tokens, each scaled by its mean gate."""
+        scale = mean_gate(self.gates(own, other, other_padding), other_padding)
+        return scale[..., None] * self.value(own)
 
 
 def mean_gate(
     gates: Float[Tensor, "B n m"], other_padding: Bool[Tensor, "B m"] | None = None
 ) -> Float[Tensor, "B n"]:
-    """How far each own token is opened: the mean of its gates over the real other tokens.
+    """Mean of each own token's gates over the real other tokens.
 
     Args:
         gates: 0 to 1, and 0 at padded tokens.
-        other_padding: True where an other token stands for nothing; None: all are real.
+        other_padding: True where an other token is padding; None: all are real.
     """
+    # Padded tokens have gate 0, so they add nothing to the sum; only the count must leave them out.
     total = gates.sum(dim=-1, dtype=torch.promote_types(gates.dtype, torch.float32))
     if other_padding is None:
         mean = total / gates.shape[-1]

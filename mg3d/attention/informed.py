@@ -1,13 +1,13 @@
-"""Sentence-informed visual features: what each sentence asks of the volume.
+"""Sentence-informed visual features: sentence values gated by the volume vector.
 
 With g the volume's vector and S_i its report's sentences:
 
     z_i = sigmoid(<query(g), key(S_i)> / sqrt(d)) * value(S_i)
     g'  = tanh(linear(mean over i of z_i))
 
-Two layers, the second reading the first one's outputs (z as the sentences, g' as the volume); each
-layer has its own maps, the last line is shared. Note what this means: these "visual" features are
-sentence values, which the volume opens or closes by one number each.
+The second of two layers takes z as the sentences and g' as the volume vector. Each layer has its
+own q, k and v; the linear map of the last line is shared. Despite their name, the features are
+sentence values; the volume only scales each of them by one number.
 
 Source: MG-3D (arXiv 2412.05876), inter-patient objectives; formulas as in the released code.
 """
@@ -20,7 +20,7 @@ from mg3d.attention.pooling import masked_mean
 
 
 class InformedLayer(nn.Module):
-    """Every sentence's value, opened by one gate between the volume and that sentence.
+    """Every sentence's value, scaled by one gate between the volume and that sentence.
 
     Args:
         dim: width of volume vector and sentences.
@@ -37,13 +37,13 @@ class InformedLayer(nn.Module):
         sentences: Float[Tensor, "B K d"],
         padding: Bool[Tensor, "B K"],
     ) -> Float[Tensor, "B K d"]:
-        """The opened values; 0 for padded sentences."""
+        """The scaled values; 0 for padded sentences."""
         gates = self.gates(volume_vector[:, None], sentences, padding)  # (B, 1, K)
         return gates.mT * self.value(sentences)
 
 
 class SentenceInformedFeatures(nn.Module):
-    """The recursion over layers: sentences informed by the volume, the volume put together again.
+    """All layers: sentence values gated by the volume vector, then their mean as the next vector.
 
     Args:
         dim: width of volume vector and sentences.
@@ -65,7 +65,7 @@ class SentenceInformedFeatures(nn.Module):
         sentences: Float[Tensor, "B K d"],
         padding: Bool[Tensor, "B K"],
     ) -> tuple[Float[Tensor, "B K d"], Float[Tensor, "B d"]]:
-        """Informed sentences (0 where padded), and the aggregate of each patient's real ones."""
+        """Informed sentences (0 where padded), and the aggregate of the real ones."""
         for layer in self.layers:
             sentences = layer(volume_vector, sentences, padding)
             volume_vector = self.pooler(masked_mean(sentences, padding)).tanh()

@@ -1,7 +1,9 @@
-"""Pooling: many tokens to one vector (a volume, a report), or to one per sentence.
+"""Pooling: the tokens of a volume or report to one vector, or the words of each sentence to one.
 
-Source: MG-3D (arXiv 2412.05876), global alignment (Fig. 5); formulas as in the released code, here
-over the whole batch at once with padding left out of every mean.
+Padding is left out of every mean.
+
+Source: MG-3D (arXiv 2412.05876), global alignment (Fig. 5); formulas as in the released code, see
+Q14 to Q16 in `docs/quirks.md`.
 """
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 
 class TokenWeightingPooler(nn.Module):
-    """tanh(linear(sum over tokens of w_i * token_i + c)): each place of the volume has its weight.
+    """tanh(linear(sum over i of w_i * token_i + c)), with one learned weight per token position.
 
     Args:
         num_tokens: N, fixed by the volume's shape.
@@ -27,10 +29,10 @@ class TokenWeightingPooler(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, tokens: Float[Tensor, "B N d"]) -> Float[Tensor, "B d"]:
-        """One vector a volume, each entry between -1 and 1.
+        """One vector per volume, each entry between -1 and 1.
 
         Raises:
-            ValueError: if the number of tokens is not the one this pooler has weights for.
+            ValueError: if the number of tokens is not `num_tokens`.
         """
         expected, came = self.weighting.in_features, tokens.shape[1]
         if came != expected:
@@ -43,10 +45,11 @@ class TokenWeightingPooler(nn.Module):
 
 
 class SentenceAttentionPool(nn.Module):
-    """What the average sentence finds when it looks at all sentences and itself.
+    """Self-attention pooling whose query is the mean sentence.
 
-    The mean of the real sentences is put in front, multi-head softmax self-attention runs over all
-    of them, and the mean's own output is the report's vector. Order does not matter.
+    The mean of the real sentences is prepended as a token, multi-head softmax self-attention runs
+    over all tokens, and the output at the mean is the report's vector. The order of the sentences
+    does not matter.
 
     Args:
         dim: width of the sentence tokens.
@@ -69,7 +72,7 @@ class SentenceAttentionPool(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "B K d"], padding: Bool[Tensor, "B K"] | None = None
     ) -> Float[Tensor, "B d"]:
-        """One vector a report. A report without any sentence gives a constant vector."""
+        """One vector per report. A report without any sentence gives a constant vector."""
         if padding is None:
             padding = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         mean = masked_mean(tokens, padding)
@@ -80,7 +83,7 @@ class SentenceAttentionPool(nn.Module):
     def read_first(
         self, tokens: Float[Tensor, "B m d"], padding: Bool[Tensor, "B m"]
     ) -> Float[Tensor, "B d"]:
-        """Self-attention, but only the first token's output: the others are never needed."""
+        """Output of self-attention at the first token; the other outputs are not computed."""
         query = self._split(self.query(tokens[:, :1]))  # (B, heads, 1, d / heads)
         key, value = self._split(self.key(tokens)), self._split(self.value(tokens))
         read = F.scaled_dot_product_attention(

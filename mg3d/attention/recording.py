@@ -1,4 +1,4 @@
-"""Read the attention maps of a running model: a figure shows the very tensor the model used."""
+"""Read the attention maps of a running model, so that a figure shows the tensor the model used."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ from mg3d.attention.softmax import SoftmaxMap
 
 @contextmanager
 def record_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Collect every attention map computed inside the block, keyed by its place in the model.
+    """Collect every attention map computed inside the block, by the name of its module.
 
-    A place that is used again (the same fusion serves the whole and the masked volume) keeps its
+    A module that runs again (the same fusion serves the whole and the masked volume) keeps its
     first map under its name, the next ones under "name:2", "name:3", ...
 
     Example:

@@ -94,4 +94,4 @@ class Objective(nn.Module, ABC):
         """
 
     def compile_parts(self) -> None:
-        """Let torch.compile speed up what takes much time, in place; here: nothing does."""
+        """Apply torch.compile to slow parts, in place; a head of a few layers has none."""

@@ -147,7 +147,7 @@ def build_pretraining(
 
 
 def compile_parts(pretraining: Pretraining) -> None:
-    """Compile what takes the time, in place: the encoder and MIM's decoder.
+    """Compile the slow parts, in place: the encoder, and what objectives name (MIM's decoder).
 
     The rest asks for words, caches and other processes, which cannot be compiled. Names of
     parameters stay as they are.
