@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
+    from pydicom.tag import BaseTag
 
 START = 132  # bytes that tell what a file is
 EXCESS = r"The pixel data is \d+ bytes long"  # pydicom's warning about bytes after the last pixel
@@ -42,7 +43,7 @@ def _is_bare(start: bytes) -> bool:
     return False
 
 
-def open_dicom(path: Path, tags: tuple[str, ...] = ()) -> tuple["FileDataset", bool]:
+def open_dicom(path: Path, tags: tuple["BaseTag", ...] = ()) -> tuple["FileDataset", bool]:
     """A file's data set, its transfer syntax set; and whether that had to be guessed.
 
     A file that does not state its transfer syntax is not compressed, or it could not be told how.
@@ -52,7 +53,7 @@ def open_dicom(path: Path, tags: tuple[str, ...] = ()) -> tuple["FileDataset", b
         tags: only these elements, and no pixels; none: all.
 
     Raises:
-        Exception: any of `damaged()`.
+        Exception: any of `damaged()`; call it within `reading()`.
     """
     from pydicom import dcmread
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -62,10 +63,9 @@ def open_dicom(path: Path, tags: tuple[str, ...] = ()) -> tuple["FileDataset", b
         file.seek(0)
         bare = start[128:132] != b"DICM"
         source = BytesIO(file.read()[4:]) if bare and start[:4] == b"DICM" else file
-        with _quietly("ignore"):
-            data = dcmread(
-                source, stop_before_pixels=bool(tags), force=bare, specific_tags=list(tags) or None
-            )
+        data = dcmread(
+            source, stop_before_pixels=bool(tags), force=bare, specific_tags=list(tags) or None
+        )
     if data.file_meta.get("TransferSyntaxUID"):
         return data, False
     implicit, little = data.original_encoding

@@ -6,6 +6,7 @@ Source: DICOM PS3.3, Image Plane (C.7.6.2), Image Pixel (C.7.6.3) and CT Image M
 """
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ IDENTITY = (  # one value in one series
 MARKS = (  # what may differ from one pass to the next
     *("AcquisitionNumber", "EchoNumbers", "TemporalPositionIdentifier", "StackID", "ImageType"),
     *("KVP", "ConvolutionKernel", "EchoTime", "InversionTime", "DiffusionBValue", "FlipAngle"),
-    *("SeriesTime", "ScanOptions", "ContrastBolusAgent", "NominalPercentageOfCardiacPhase"),
+    *("SeriesNumber", "SeriesDescription", "ProtocolName", "FilterType", "AcquisitionDate"),
+    *("SliceThickness", "ReconstructionDiameter", "SeriesTime", "ScanOptions"),
+    *("ContrastBolusAgent", "NominalPercentageOfCardiacPhase"),
 )
 CLOCKS = (  # what runs on while slices are taken
     *("AcquisitionTime", "ContentTime", "AcquisitionDateTime", "TriggerTime", "InstanceNumber"),
 )
 TAGS = (
-    *("SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesDescription", "GantryDetectorTilt"),
+    *("SOPClassUID", "Modality", "SeriesInstanceUID", "GantryDetectorTilt"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
@@ -97,7 +100,7 @@ def read_slice_header(path: Path) -> SliceHeader | None:
     """
     try:
         with reading():
-            data, guessed = open_dicom(path, TAGS)
+            data, guessed = open_dicom(path, _tags(TAGS))
             if data.get("Rows") is None or data.get("Columns") is None:
                 if str(data.get("SOPClassUID")) not in IMAGE_CLASSES:
                     return None
@@ -127,7 +130,7 @@ def _facts(path: Path, data: Any, guessed: bool) -> SliceHeader:
         path=path,
         series=str(data.get("SeriesInstanceUID") or ""),
         described=bool(data.get("SeriesDescription")),
-        localizer="LOCALIZER" in _words(data, "ImageType").upper().split("\\"),
+        localizer="LOCALIZER" in _texts(data, ("ImageType",))[0].upper(),
         modality=_modality(data),
         pixels=form,
         bytes_at_least=0 if packed else form.rows * form.columns * form.bits // 8,
@@ -139,9 +142,9 @@ def _facts(path: Path, data: Any, guessed: bool) -> SliceHeader:
         spacing=_numbers(path, data, "PixelSpacing", 2),
         rescale=_rescale(path, data),
         padding=_padding(data),
-        identity={name: _words(data, name) for name in IDENTITY},
-        marks={name: _words(data, name) for name in MARKS},
-        clocks={name: _clock(data, name) for name in CLOCKS},
+        identity=dict(zip(IDENTITY, _texts(data, IDENTITY), strict=True)),
+        marks=dict(zip(MARKS, _texts(data, MARKS), strict=True)),
+        clocks=dict(zip(CLOCKS, map(_clock, CLOCKS, _texts(data, CLOCKS)), strict=True)),
     )
 
 
@@ -177,7 +180,7 @@ def _modality(data: Any) -> str:
         return "another"
     if stored_as in ("MR", "PT") or not told:
         told = stored_as if stored_as in MODALITIES else ""
-    if told == "CT" and _words(data, "RescaleType").upper() not in HU_TYPES:
+    if told == "CT" and _texts(data, ("RescaleType",))[0].upper() not in HU_TYPES:
         return "CT with a RescaleType other than HU"
     return told
 
@@ -216,25 +219,32 @@ def _numbers(path: Path, data: Any, name: str, count: int) -> tuple[float, ...]:
     return numbers
 
 
-def _words(data: Any, name: str) -> str:
-    """A field as text, to be compared and never shown."""
-    value = data.get(name)
-    if value is None:
-        return ""
-    parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
-    return "\\".join(str(part).strip() for part in parts)
+@cache
+def _tags(names: tuple[str, ...]) -> tuple[Any, ...]:
+    from pydicom.tag import Tag
+
+    return tuple(map(Tag, names))
 
 
-def _clock(data: Any, name: str) -> float:
-    """Seconds of a time HHMMSS.F (a date before it counts as days), or a plain number."""
-    text = _words(data, name)
+def _texts(data: Any, names: tuple[str, ...]) -> list[str]:
+    """Fields as they are written, to be compared and never shown; "" for one that is missing."""
+    stored = dict(data.items())  # unread bytes, most of them; no value is converted
+    found = []
+    for tag in _tags(names):
+        value = getattr(stored.get(tag), "value", None)
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
+        found.append(text.strip(" \0"))
+    return found
+
+
+def _clock(name: str, text: str) -> float:
+    """Seconds of a time HHMMSS.F (of a day of the month), or a plain number; NaN for none."""
     try:
         if not name.endswith("Time") or name == "TriggerTime":
             return float(text)
         date, time = (text[:8], text[8:]) if name == "AcquisitionDateTime" else ("", text)
         time = time.replace(":", "")
-        days = int(date or 0) % 100
         clock = int(time[:2]) * 3600 + int(time[2:4] or 0) * 60 + float(time[4:].split("+")[0] or 0)
-        return days * 86400 + clock
+        return int(date or 0) % 100 * 86400 + clock
     except ValueError:
         return np.nan
