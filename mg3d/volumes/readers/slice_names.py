@@ -14,11 +14,14 @@ import numpy as np
 
 from mg3d.volumes.readers.payload import VolumeError
 
-# A minus is one where no letter or digit stands before it; a point is decimal where it is the only
-# one between digits (not in 1.2.840.113).
+# A minus is one where no letter or digit stands before it, or a lone z; a point is decimal where it
+# is the only one between digits (not in 1.2.840.113).
 NUMBER = re.compile(
-    r"(?<![^\W_])[-\u2212]\d+(?:\.\d+)?(?![\d.]*\.\d)|(?<![\d.])\d+\.\d+(?!\.?\d)|\d+"
+    r"(?:(?<![^\W_])|(?<=(?<![^\W_])[zZ]))[-\u2212]\d+(?:\.\d+)?(?![\d.]*\.\d)"
+    r"|(?<![\d.])\d+\.\d+(?!\.?\d)|\d+"
 )
+UNCLEAR = re.compile(r"^[-\u2212]0\d")  # a minus before 05, or a hyphen
+UNCLEAR_NAME = re.compile(r"[^\W_][-\u2212]\d+\.\d")  # likewise in pos-12.50
 
 
 def in_order(folder: Path, images: list[Path]) -> tuple[list[Path], list[str]]:
@@ -55,7 +58,14 @@ def in_order(folder: Path, images: list[Path]) -> tuple[list[Path], list[str]]:
                 f"{folder}: {first} and {second} have the same slice number; "
                 "one folder holds one scan, each slice once"
             )
-    return in_file_order, _odd(folder, running, sorted(order.values()))
+    if any(map(UNCLEAR.match, running)) or (
+        "." in running[0] and _value(running[0]) > 0 and UNCLEAR_NAME.search(images[0].stem)
+    ):
+        raise VolumeError(
+            f"{folder}: the '-' before the slice numbers may be a minus or a hyphen, so their "
+            "order is unknown; rename the slices"
+        )
+    return in_file_order, _odd(sorted(order.values()))
 
 
 def _value(word: str) -> float:
@@ -68,19 +78,10 @@ def _same_order(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
     return all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(pairs))
 
 
-def _odd(folder: Path, running: tuple[str, ...], numbers: list[float]) -> list[str]:
-    """Warnings about the numbers that run.
-
-    Raises:
-        VolumeError: if they are all below zero and may as well follow a hyphen.
-    """
+def _odd(numbers: list[float]) -> list[str]:
+    """Warnings about the numbers that run."""
     warnings = []
     if numbers[0] < 0:
-        if any(re.match(r"[-\u2212]0\d", word) for word in running):
-            raise VolumeError(
-                f"{folder}: the slice numbers follow a '-' and are padded with zeros, so it may be "
-                "a minus or a hyphen; rename the slices"
-            )
         warnings.append("slice numbers below zero; taken with their sign")
     steps = np.diff(numbers)
     usual = 1.0 if all(float(n).is_integer() for n in numbers) else 1.5 * float(np.median(steps))

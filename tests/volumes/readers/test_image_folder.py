@@ -3,23 +3,10 @@ import io
 import numpy as np
 import pytest
 from dicom_series import series, write_series
+from grey_slices import grey, save
 from PIL import Image
 
 from mg3d.volumes.volume import VolumeError, read_slices, read_volume, to_original
-
-SHAPE = (30, 26, 24)  # slices, rows, columns
-
-
-def grey(shape=SHAPE, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
-
-
-def save(folder, images, name="{}.png", start=1, mode=None, **settings):
-    folder.mkdir(exist_ok=True)
-    for number, image in enumerate(images, start):
-        picture = Image.fromarray(image)
-        (picture.convert(mode) if mode else picture).save(folder / name.format(number), **settings)
-    return folder
 
 
 def test_slices_are_ordered_by_number_not_by_name(tmp_path):
