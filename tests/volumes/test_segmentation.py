@@ -5,7 +5,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mg3d.volumes.segmentation import check_pair
+from mg3d.volumes.grid import Grid, classes_to_grid, to_grid
+from mg3d.volumes.segmentation import check_pair, on_grid_of
 from mg3d.volumes.volume import VolumeError, read_volume
 
 SHAPE = (20, 21, 22)
@@ -98,3 +99,76 @@ def test_a_mismatch_made_here_is_refused_by_name(voxels, affine, reason, image, 
     label = saved(tmp_path / "label.nii.gz", voxels, affine)
     with pytest.raises(VolumeError, match=r"label\.nii\.gz: .*" + reason):
         check_pair(image, label, (0, 1))
+
+
+def packed(path, values, dtype, affine=AFFINE):
+    """Saved by nibabel from floating point numbers with an integer header."""
+    nifti = nib.Nifti1Image(values.astype(np.float64), affine)
+    nifti.set_data_dtype(dtype)
+    nib.save(nifti, path)
+    return read_volume(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32])
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 7, 13])
+def test_08_labels_that_nibabel_has_scaled_are_whole_again(dtype, most, image, tmp_path):
+    """255 x 0.003921569 is 1.00000006, and 128 x 0.00784 is 1.0039."""
+    values = np.arange(np.prod(SHAPE)).reshape(SHAPE) % (most + 1)
+    label = packed(tmp_path / "label.nii.gz", values, dtype)
+    assert label.slope != 1
+    classes = check_pair(image, label, range(most + 1))
+    assert classes.dtype == np.uint8
+    np.testing.assert_array_equal(classes, values[::-1, ::-1].transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("value", [0.9999999, 1.0000001, 0.9993, 1.0009])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_08_a_label_a_little_off_is_rounded_and_not_cut(value, dtype, image, tmp_path):
+    label = saved(tmp_path / "label.nii.gz", drawn(dtype) * dtype(value))
+    assert check_pair(image, label, (0, 1)).sum() == drawn().sum()
+
+
+def test_08_nan_and_interpolated_labels_are_refused_still(image, tmp_path):
+    for values in (drawn(np.float32) * np.float32(0.998), drawn(np.float32) * np.float32(1.0011)):
+        with pytest.raises(VolumeError, match=r"non-integer label (0\.998|1\.0011)"):
+            check_pair(image, saved(tmp_path / "label.nii.gz", values), (0, 1))
+    smooth = np.linspace(0, 2, int(np.prod(SHAPE))).reshape(SHAPE)
+    with pytest.raises(VolumeError, match="non-integer label"):
+        check_pair(image, packed(tmp_path / "label.nii.gz", smooth, np.uint8), (0, 1, 2))
+
+
+def test_29_a_label_whose_spacing_is_rounded_lies_on_the_grid_of_its_image(tmp_path):
+    shape = (6, 7, 67)
+    image = saved(
+        tmp_path / "image.nii.gz", np.zeros(shape, np.int16), np.diag([-1, -1, 1.51118, 1])
+    )
+    field = np.arange(np.prod(shape)).reshape(shape).astype(np.uint8) % 2
+    label = saved(tmp_path / "label.nii.gz", field, np.diag([-1, -1, 1.51122, 1]))
+    placed = on_grid_of(image, label)
+    np.testing.assert_array_equal(placed.affine, image.affine)
+    np.testing.assert_array_equal(placed.voxels, label.voxels)
+    for spacing in np.random.default_rng(0).uniform(0.5, 3, 50):
+        grid = Grid(None, (spacing, None, None))
+        assert classes_to_grid(placed, grid, 1).shape == to_grid(image, grid).voxels.shape
+
+
+@pytest.mark.parametrize(
+    ("change", "one"),
+    [
+        (np.diag([1, 1, 1.00002, 1]), True),
+        (np.diag([1, 1, 1.02, 1]), True),  # 0.4 of 20 voxels
+        (np.diag([1, 1, 1.03, 1]), False),
+        (np.array([[1, 0, 0, 0.4], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), True),
+        (np.array([[1, 0, 0, 0.6], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]), False),
+        (np.diag([1, 1, -1, 1]), False),
+    ],
+)
+def test_29_two_grids_are_one_up_to_half_a_voxel_at_the_corners(change, one, tmp_path):
+    affine = np.diag([-0.8, -0.8, 2.0, 1.0])
+    image = saved(tmp_path / "image.nii.gz", np.zeros(SHAPE, np.int16), affine)
+    label = saved(tmp_path / "label.nii.gz", drawn(), affine @ change)
+    if one:
+        np.testing.assert_array_equal(on_grid_of(image, label).affine, image.affine)
+    else:
+        with pytest.raises(VolumeError, match="mm off its image"):
+            on_grid_of(image, label)
