@@ -18,6 +18,7 @@ from mg3d.volumes.readers.dicom import read_series
 from mg3d.volumes.readers.image_folder import is_slices, load_slices
 from mg3d.volumes.readers.metaimage import is_metaimage, read_metaimage
 from mg3d.volumes.readers.nifti import read_nifti
+from mg3d.volumes.readers.npz import is_npz, read_npz
 from mg3d.volumes.readers.payload import VolumeError
 from mg3d.volumes.readers.stored import StoredImage
 
@@ -106,8 +107,9 @@ class Volume:
 def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
     """Read a volume of any format, told apart by what is there.
 
-    A file: NIfTI (`.nii`, `.nii.gz`) or MetaImage (`.mha`, `.mhd` with its data file). A folder:
-    one DICOM series, or numbered slices saved as JPG or PNG (see `read_slices`).
+    A file: NIfTI (`.nii`, `.nii.gz`), MetaImage (`.mha`, `.mhd` with its data file) or an array of
+    Rad-ChestCT (`.npz`, whose geometry is known from elsewhere, see `readers.npz`). A folder: one
+    DICOM series, or numbered slices saved as JPG or PNG (see `read_slices`).
 
     Args:
         path: of the file or folder.
@@ -120,6 +122,8 @@ def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
     path = Path(path)
     if path.is_dir():
         image = load_slices(path) if is_slices(path) else read_series(path, series)
+    elif is_npz(path):
+        image = read_npz(path)
     else:
         image = read_metaimage(path) if is_metaimage(path) else read_nifti(path)
     return _as_volume(image, path)

@@ -9,6 +9,7 @@ from data_prep.phantom.layouts.challenges import write_cc_ccii, write_luna16, wr
 from data_prep.phantom.layouts.chest import write_covid19_20, write_msd_colon, write_msd_lung
 from data_prep.phantom.layouts.ctrg import write_ctrg_chest, write_ctrg_chest_jpg
 from data_prep.phantom.layouts.heart import write_acdc, write_acdc_nnunet
+from data_prep.phantom.layouts.rad_chestct import write_rad_chestct
 
 LAYOUTS: dict[str, Callable[[Path, int, int], None]] = {
     "acdc": write_acdc,
@@ -20,6 +21,7 @@ LAYOUTS: dict[str, Callable[[Path, int, int], None]] = {
     "luna16": write_luna16,
     "msd_colon": write_msd_colon,
     "msd_lung": write_msd_lung,
+    "rad_chestct": write_rad_chestct,
     "stoic2021": write_stoic2021,
 }
 
