@@ -55,5 +55,7 @@ def test_no_preset_has_a_quirk_and_the_released_ones_are_all_of_them():
 
 
 def test_a_negative_number_of_tokens_is_refused():
-    with pytest.raises(ValueError, match="padded_to is a number of tokens, 250 as released"):
+    with pytest.raises(
+        ValueError, match=r"quirks\.padded_to is a whole number \(at least 0\), got -1"
+    ):
         replace(RELEASED_QUIRKS, padded_to=-1)

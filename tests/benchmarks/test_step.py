@@ -69,7 +69,7 @@ def test_a_measurement_that_fails_is_told_with_its_last_line(repository):
     )
     assert done.returncode != 0
     assert "must end with status 0" in done.stderr
-    assert "batch_size must be at least 1" in done.stderr
+    assert "batch_size is a whole number (at least 1), got 0" in done.stderr
 
 
 def test_the_made_up_text_encoder_is_a_real_one_of_the_published_vocabulary(tmp_path, config):

@@ -64,5 +64,5 @@ def test_the_same_seed_gives_the_same_volume(volume):
 
 
 def test_a_negative_jitter_is_refused():
-    with pytest.raises(ValueError, match="0 or larger"):
+    with pytest.raises(ValueError, match=r"jitter_noise is a number \(at least 0\), got -0\.1"):
         AugmentationSettings(jitter_noise=-0.1)
