@@ -1,4 +1,4 @@
-"""What a path leads to: a folder saved for the hub, a training run, or somebody else's file."""
+"""What a path leads to: a folder saved for the hub, a training run, or another program's file."""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import Any
 
 from mg3d.training.checkpoint import MODEL, STATE, find_checkpoint
 from mg3d.weights.hub import CONFIG, MODEL_TYPE, SUFFIXES
+from mg3d.weights.shards import INDEX, find_indexes
 
 PARTS = ("encoder", "model", "pretraining")  # each is inside the next
 
@@ -37,12 +38,12 @@ def find_weights(path: Path) -> Origin:
         beside = path.name == MODEL and _beside(path.parent)
         return beside or Origin(path, "")
     run = find_checkpoint(path / "checkpoint")
-    found = _beside(path) or (_beside(run) if run else None)
-    if found:
-        return found
+    origin = _beside(path) or (_beside(run) if run else None)
+    if origin:
+        return origin
     files = sorted(item for item in path.iterdir() if item.suffix in SUFFIXES)
-    named = [item for item in files if item.name in (MODEL, "pytorch_model.bin")]
-    choice = named[:1] or files
+    whole = [item for item in files if item.name in (MODEL, "pytorch_model.bin")]
+    choice = whole[:1] or find_indexes(path)[:1] or files
     if not choice:
         raise FileNotFoundError(
             f"{path} holds no weights: neither a run's checkpoint nor a {MODEL} nor any "
@@ -51,7 +52,8 @@ def find_weights(path: Path) -> Origin:
     if len(choice) > 1:
         raise ValueError(
             f"{path} holds {len(files)} files of weights ({', '.join(f.name for f in files[:4])}"
-            f"{', ...' if len(files) > 4 else ''}); give one of them"
+            f"{', ...' if len(files) > 4 else ''}) and no index of them; give one of them, or add "
+            f"the index ({MODEL}{INDEX}) if they are parts of one network"
         )
     return Origin(choice[0], "")
 

@@ -1,8 +1,9 @@
-"""Whose file is this? Told from the names and shapes in it, never from the file's name.
+"""Which network a checkpoint is of, told from its keys and shapes, never from the file's name.
 
 What is looked for are the names MONAI gave the 3D Swin Transformer, which the released MG-3D
 checkpoints, MONAI's SwinUNETR and the weights built on it (Swin UNETR's self-supervised ones, VoCo,
-SuPreM) all share; they differ in what stands in front. A file cannot say which patch merging it was
+SuPreM) all share; they differ in what stands in front. Wrappers (`wrappers`) and the name of the
+attribute that holds the network make no difference. A file cannot say which patch merging it was
 trained with, so the layout decides and the report says why:
 
 - MG-3D and everything trained before MONAI repaired the merging (pull request 8285 of January 2025)
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mg3d.pretrained.released_names import RENAMED, why_unused
+from mg3d.pretrained.wrappers import unwrap
 
 RELEASED, MONAI, OURS = "released MG-3D", "MONAI SwinUNETR", "mg3d, without its config"
 DESCENDANT, BARE = "built on MONAI's Swin (VoCo, SuPreM or the like)", "Swin Transformer alone"
@@ -33,6 +35,12 @@ _SKIP_BLOCK = re.compile(r"encoder(?:1|2|3|4|10)\..+")
 _DECODER = re.compile(r"(?:decoder\d+|out|decoder)\..+")
 _OLD_NAMES = {".mlp.fc1.": ".mlp.linear1.", ".mlp.fc2.": ".mlp.linear2."}
 _SWIN_NAMES = {"swinvit", "swin_vit"}
+# What stands in front of weights that were trained on MONAI's Swin before its merging was repaired.
+_DESCENDANT_NAMES = {"backbone", "student", "teacher"}
+# Copies that follow a trained network; the network itself is preferred where both are in a file.
+_FOLLOWERS = {"teacher", "ema", "ema_model", "model_ema", "ema_encoder", "momentum_encoder"}
+# What belongs to a Swin Transformer even where nothing but its prefix is known.
+_PART_OF_SWIN = re.compile(r"(?:patch_embed|layers\d|norm\d*\.|pos_|absolute_pos|rel_pos).*")
 
 # Prefixes of other networks, for a message that says what the file is instead.
 _STRANGERS = {
@@ -59,69 +67,85 @@ class Layout:
     merging: str
     why: str  # that merging
 
-    def place(self, name: str) -> str | None:
-        """Name in the file -> name in MONAI's transformer; None if it is not part of it."""
-        found = _SWIN.fullmatch(name)
-        if not found or found["prefix"] != self.prefix:
+    def model_key(self, checkpoint_key: str) -> str | None:
+        """Key in the file -> key in MONAI's transformer; None if it is not part of it."""
+        match = _SWIN.fullmatch(unwrap(checkpoint_key))
+        if not match or match["prefix"] != self.prefix:
             return None
-        inside = found["name"]
+        key = match["name"]
         for old, new in _OLD_NAMES.items():
-            inside = inside.replace(old, new)
-        return inside
+            key = key.replace(old, new)
+        return key
 
-    def skip_block(self, name: str) -> str | None:
-        """Name in the file -> name in MONAI's SwinUNETR, for its blocks beside the transformer."""
-        inside = name.removeprefix(self.root)
-        if not name.startswith(self.root) or not _SKIP_BLOCK.fullmatch(inside):
+    def is_inside(self, checkpoint_key: str) -> bool:
+        """Is it part of the transformer, whether or not the transformer here has such a layer?"""
+        key = unwrap(checkpoint_key)
+        if not key.startswith(self.prefix):
+            return False
+        last = self.prefix.split(".")[-2].lower() if self.prefix else ""
+        # Below these, what is not part of the transformer has a `reason` to be left out.
+        alone = last in _SWIN_NAMES | {"transformer", "vision_encoder"}
+        return alone or bool(_PART_OF_SWIN.fullmatch(key.removeprefix(self.prefix)))
+
+    def skip_block(self, checkpoint_key: str) -> str | None:
+        """Key in the file -> key in MONAI's SwinUNETR, for its blocks beside the transformer."""
+        key = unwrap(checkpoint_key)
+        beside = key.removeprefix(self.root)
+        if not key.startswith(self.root) or not _SKIP_BLOCK.fullmatch(beside):
             return None
-        return inside
+        return beside
 
-    def reason(self, name: str) -> str | None:
-        """Why a name that has no place in the encoder may be left out; None if nobody knows."""
-        if name.endswith("relative_position_index") or name.endswith("position_ids"):
+    def reason(self, checkpoint_key: str) -> str | None:
+        """Why a key that the encoder has no use for may be left out; None if it is unknown."""
+        key = unwrap(checkpoint_key)
+        if key.endswith("relative_position_index") or key.endswith("position_ids"):
             return "an index table, counted anew"
-        if name.endswith("num_batches_tracked"):
+        if key.endswith("num_batches_tracked"):
             return "a counter of batch norm"
-        if self.skip_block(name):
+        if self.skip_block(key):
             return "a skip block of SwinUNETR, kept for to_swin_unetr"
-        if _CONV_BLOCK.fullmatch(name):
+        if _CONV_BLOCK.fullmatch(key):
             return "a conv block ahead of a stage, which the released encoder never calls"
-        found = _SWIN.fullmatch(name)
-        if found and found["prefix"] != self.prefix:
-            return f"a second encoder, '{found['prefix']}'"
-        if _DECODER.fullmatch(name.removeprefix(self.root)):
+        if self.is_inside(key):
+            return None
+        match = _SWIN.fullmatch(key)
+        if match and match["prefix"] != self.prefix:
+            return f"a second encoder, '{match['prefix']}'"
+        if _DECODER.fullmatch(key.removeprefix(self.root)):
             return "SwinUNETR's decoder"
-        if self.kind == OURS and name.startswith(("model.", "objectives.")):
+        if self.kind == OURS and key.startswith(("model.", "objectives.")):
             return "mg3d outside the encoder"
         if self.kind == RELEASED:
-            return why_unused(name) or _rest_of_mg3d(name)
+            official = key.removeprefix(self.prefix.removesuffix("vision_encoder."))
+            return why_unused(official) or _rest_of_mg3d(official)
         return None
 
 
-def recognise(names: Iterable[str]) -> Layout:
-    """The layout most of the names follow.
+def recognise(checkpoint_keys: Iterable[str]) -> Layout:
+    """The layout most of the keys follow.
 
     Raises:
         ValueError: if there is nothing of a 3D Swin Transformer; the message says what there is.
     """
-    names = list(names)
-    places = [found for found in map(_SWIN.fullmatch, names) if found]
-    if not places:
-        raise ValueError(_stranger(names))
-    votes = Counter(found["prefix"] for found in places)
+    keys = list(checkpoint_keys)
+    matches = [match for match in map(_SWIN.fullmatch, map(unwrap, keys)) if match]
+    if not matches:
+        raise ValueError(_stranger(keys))
+    votes = Counter(match["prefix"] for match in matches)
     most = max(votes.values())
-    # A student and its teacher hold the same names; the one that comes first in the file counts.
-    prefix = next(prefix for prefix, count in votes.items() if count == most)
+    # A student and its teacher hold the same keys: the student, or else the first in the file.
+    fullest = [prefix for prefix, count in votes.items() if count == most]
+    prefix = min(fullest, key=lambda prefix: not _FOLLOWERS.isdisjoint(prefix.split(".")))
     parts = [part.lower() for part in prefix.split(".") if part]
     inside_unetr = bool(parts) and parts[-1] in _SWIN_NAMES
     root = prefix.removesuffix(prefix.split(".")[-2] + ".") if inside_unetr else prefix
-    old = any(".mlp.fc1." in found["name"] for found in places)
+    old = any(".mlp.fc1." in match["name"] for match in matches)
     if "vision_encoder" in parts:
         return Layout(RELEASED, prefix, prefix, "released", "MG-3D was trained with it")
     if parts and parts[-1] == "transformer" and (len(parts) == 1 or parts[-2] == "encoder"):
         why = "the usual one here; the settings saved beside the file would say, so keep them"
         return Layout(OURS, prefix, prefix, "released", why)
-    if inside_unetr and len(parts) == 1 and not old:
+    if inside_unetr and _DESCENDANT_NAMES.isdisjoint(parts) and not old:
         why = (
             "a plain SwinUNETR file is taken to come from the MONAI installed here; if it was "
             "trained before 2025 (MONAI's model zoo, BTCV), say merging='released'"
@@ -134,9 +158,9 @@ def recognise(names: Iterable[str]) -> Layout:
     return Layout(DESCENDANT if parts else BARE, prefix, root, "released", why)
 
 
-def has_conv_blocks(names: Iterable[str]) -> bool:
+def has_conv_blocks(checkpoint_keys: Iterable[str]) -> bool:
     """Is there a residual conv block ahead of a stage ("v2" of SwinUNETR)?"""
-    return any(_CONV_BLOCK.fullmatch(name) for name in names)
+    return any(_CONV_BLOCK.fullmatch(unwrap(key)) for key in checkpoint_keys)
 
 
 def swin_settings(tensors: Mapping[str, Tensor]) -> dict[str, object]:
@@ -162,9 +186,9 @@ def swin_settings(tensors: Mapping[str, Tensor]) -> dict[str, object]:
     heads = [table.shape[1] for table in tables if table is not None and table.ndim == 2]
     if len(heads) == 4:
         settings["num_heads"] = tuple(heads)
-    blocks = [re.match(r"layers([1-4])\.0\.blocks\.(\d+)\.", name) for name in tensors]
+    blocks = [re.match(r"layers([1-4])\.0\.blocks\.(\d+)\.", key) for key in tensors]
     depths = [
-        1 + max((int(found[2]) for found in blocks if found and found[1] == stage), default=-1)
+        1 + max((int(match[2]) for match in blocks if match and match[1] == stage), default=-1)
         for stage in "1234"
     ]
     if all(depths):
@@ -191,11 +215,11 @@ def _rest_of_mg3d(name: str) -> str | None:
 
 
 def _stranger(names: list[str]) -> str:
-    found = next(
+    who = next(
         (who for start, who in _STRANGERS.items() if any(n.startswith(start) for n in names)), None
     )
     examples = ", ".join(names[:3]) or "none at all"
-    known = f"; this looks like {found}" if found else ""
+    known = f"; this looks like {who}" if who else ""
     return (
         "a 3D Swin Transformer was expected (names like 'patch_embed.proj.weight' and "
         f"'layers1.0.blocks.0...'), but none of {len(names)} names is of one; the first are "

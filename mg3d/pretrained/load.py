@@ -22,19 +22,21 @@ from mg3d.pretrained import released_names
 from mg3d.pretrained.find import PARTS, Origin, find_weights
 from mg3d.pretrained.layouts import (
     RELEASED,
+    Layout,
     has_conv_blocks,
     recognise,
     size_name,
     swin_settings,
 )
 from mg3d.pretrained.released_model import model_kind
+from mg3d.pretrained.wrappers import refuse_two_versions, unwrap
 from mg3d.text.encoder import TextEncoder
 from mg3d.training.step import Pretraining, build_pretraining
 from mg3d.weights.doctor import MIN_SHARE, Report, diagnose, fill
 from mg3d.weights.files import WeightFile, read_weights
 from mg3d.weights.hub import find_folder
 
-# Where the smaller part stands in the larger one's names.
+# What the keys of the smaller part begin with inside the larger one.
 _INSIDE = {
     ("pretraining", "model"): "model.",
     ("pretraining", "encoder"): "model.encoder.",
@@ -112,8 +114,8 @@ def load_pretrained(
         raise ValueError(f"part is one of {', '.join(PARTS)}; got '{part}'")
     if not 0 <= min_share <= 1:
         raise ValueError(f"min_share is a share between 0 and 1, got {min_share}")
-    place = find_folder(path_or_id, filename=filename, revision=revision, token=token)
-    origin = find_weights(place)
+    path = find_folder(path_or_id, filename=filename, revision=revision, token=token)
+    origin = find_weights(path)
     file = read_weights(origin.weights)
     settings = dict(encoder_settings or {}) | ({"merging": merging} if merging else {})
     with torch.random.fork_rng(devices=[]):  # first weights are drawn, and all of them replaced
@@ -130,21 +132,27 @@ def load_pretrained(
         min_share=min_share,
         chosen=_wrapped(file) + plan.about.chosen,
     )
-    report = diagnose(file.tensors, plan.module, plan.place, reason=plan.reason, about=about)
+    relevant = [key for key in file.tensors if plan.model_key(key) or key in plan.skip_blocks]
+    refuse_two_versions(file.tensors, relevant, file.path)
+    report = diagnose(
+        file.tensors, plan.module, plan.model_key,
+        reason=plan.reason, is_inside=plan.is_inside, about=about,
+    )  # fmt: skip
     log(str(report))
     fill(plan.module, file.tensors, report)
-    skips = {there: file.tensors[name] for name, there in plan.skip_blocks.items()}
+    skips = {ours: file.tensors[theirs] for theirs, ours in plan.skip_blocks.items()}
     return Loaded(plan.module.eval(), report, skips)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """A module with fresh weights, and how the file's names lead into it."""
+    """A module with fresh weights, and how the file's keys lead into it; see `diagnose`."""
 
     module: nn.Module
-    place: Callable[[str], str | None]
+    model_key: Callable[[str], str | None]
     reason: Callable[[str], str | None]
-    skip_blocks: dict[str, str]  # name in the file -> in MONAI's SwinUNETR
+    is_inside: Callable[[str], bool]
+    skip_blocks: dict[str, str]  # key in the file -> in MONAI's SwinUNETR
     about: Report
 
 
@@ -162,59 +170,81 @@ def _plan_ours(
         )
     start = _INSIDE.get((held, part), "")
     if held == "encoder":
-        name, own = saved["encoder"], saved["encoder_settings"]
+        name, built_with = saved["encoder"], saved["encoder_settings"]
     else:
         config = parse_config(saved.get("settings", saved), origin.weights.parent)
-        name, own = config.network.encoder, config.network.encoder_settings
-    own = {**own, **settings}
+        name, built_with = config.network.encoder, config.network.encoder_settings
+    asked = {**built_with, **settings}
     if part == "encoder":
-        module: nn.Module = build_encoder(name, **own)
+        module: nn.Module = build_encoder(name, **asked)
     else:
-        module = _build(part, change(config, encoder_settings=own), text_encoder)
+        module = _build(part, change(config, encoder_settings=asked), text_encoder)
 
-    def place(there: str) -> str | None:
-        return there.removeprefix(start) if there.startswith(start) else None
+    def is_inside(key: str) -> bool:
+        return key.startswith(start)
 
-    def reason(there: str) -> str | None:
-        return None if there.startswith(start) else f"of a '{held}', outside its '{part}'"
+    def model_key(key: str) -> str | None:
+        return key.removeprefix(start) if is_inside(key) else None
+
+    def reason(key: str) -> str | None:
+        return None if is_inside(key) else f"of a '{held}', outside its '{part}'"
 
     changed = "".join(f"; {key}={value!r} as asked" for key, value in settings.items())
     chosen = (f"encoder '{name}' with the settings saved beside it{changed}",)
-    return _Plan(module, place, reason, {}, _about(module, origin.layout, chosen))
+    return _Plan(module, model_key, reason, is_inside, {}, _about(module, origin.layout, chosen))
 
 
 def _plan_encoder(file: WeightFile, settings: dict[str, Any]) -> _Plan:
     layout = recognise(file.tensors)
-    inside = {there: name for name in file.tensors if (there := layout.place(name))}
-    shapes = swin_settings({there: file.tensors[name] for there, name in inside.items()})
     if layout.kind != RELEASED and has_conv_blocks(file.tensors):
         raise ValueError(
             f"{file.path} is a SwinUNETR v2, with a conv block ahead of each stage "
             "('layers1c', ...); this encoder has none, and its features would be others without "
             "them; use it in monai.networks.nets.SwinUNETR(use_v2=True)"
         )
-    size = {"embed_dim": shapes["embed_dim"]} if "embed_dim" in shapes else {}
-    asked = {**size, "merging": layout.merging, **settings}
-    module = build_encoder("swin3d", **asked)
-    chosen = [f"{size_name(asked.get('embed_dim', 48))}: told by the shapes"]
-    if "embed_dim" in settings:
-        chosen = [f"{size_name(settings['embed_dim'])}: as asked"]
+    shapes = _shapes(file, layout)
+    # A volume here has one channel; an encoder for several is read where that is asked for.
+    told = {key: value for key, value in shapes.items() if key != "input_channels"}
+    asked = {**told, "merging": layout.merging, **settings}
+    try:
+        module = build_encoder("swin3d", **asked)
+    except ValueError as error:
+        raise ValueError(f"{file.path}, whose shapes say {shapes}: {error}") from error
+    how = "as asked" if "embed_dim" in settings else "told by the shapes"
+    chosen = [f"{size_name(int(str(asked.get('embed_dim', 48))))}: {how}"]
+    unusual = {key: value for key, value in shapes.items() if _USUAL[key] != value}
+    taken = [f"{key} {value}" for key, value in unusual.items() if key in told.keys() - settings]
+    if taken:
+        chosen.append(f"{', '.join(taken)}: told by the shapes")
     why = "as asked" if "merging" in settings else layout.why
     chosen.append(f"merging '{asked['merging']}': {why}")
     if layout.kind == RELEASED and has_conv_blocks(file.tensors):
         chosen.append("conv blocks ahead of the stages left out: no released encoder calls them")
-    other = {key: value for key, value in shapes.items() if asked.get(key, _USUAL[key]) != value}
-    if other:
+    if other := {
+        key: value for key, value in shapes.items() if asked.get(key, _USUAL[key]) != value
+    }:
         hint = ", ".join(f"{key!r}: {value}" for key, value in other.items())
         chosen.append(f"shapes in the file suggest encoder_settings={{{hint}}}")
 
-    def place(name: str) -> str | None:
-        there = layout.place(name)
-        return f"transformer.{there}" if there else None
+    def model_key(key: str) -> str | None:
+        inside = layout.model_key(key)
+        return f"transformer.{inside}" if inside else None
 
-    skips = {name: there for name in file.tensors if (there := layout.skip_block(name))}
-    kind = f"{layout.kind}, prefix '{layout.prefix}'"
-    return _Plan(module, place, layout.reason, skips, _about(module, kind, tuple(chosen)))
+    return _Plan(
+        module, model_key, layout.reason, layout.is_inside, _skip_blocks(file, layout),
+        _about(module, f"{layout.kind}, prefix '{layout.prefix}'", tuple(chosen)),
+    )  # fmt: skip
+
+
+def _shapes(file: WeightFile, layout: Layout) -> dict[str, object]:
+    """Settings of the encoder as far as the file's shapes tell them."""
+    return swin_settings(
+        {inside: t for key, t in file.tensors.items() if (inside := layout.model_key(key))}
+    )
+
+
+def _skip_blocks(file: WeightFile, layout: Layout) -> dict[str, str]:
+    return {key: ours for key in file.tensors if (ours := layout.skip_block(key))}
 
 
 # What `Swin3DEncoder` does unless it is told otherwise.
@@ -241,41 +271,49 @@ def _plan_released(
             f"{file.path} is {layout.kind}, which holds an encoder and no '{part}' of MG-3D; ask "
             "for part='encoder'"
         )
-    front = layout.prefix.removesuffix("vision_encoder.")  # 'module.', of a wrapped model
-    shapes = swin_settings(
-        {there: t for n, t in file.tensors.items() if (there := layout.place(n))}
-    )
+    front = layout.prefix.removesuffix("vision_encoder.")  # 'model.', of a model held by another
+    shapes = _shapes(file, layout)
     size = shapes.get("embed_dim", 48)
     chosen: tuple[str, ...] = ("settings as given",)
     if config is None:
         preset = "swin_l" if size == 96 else "swin_b"
         config = PRESETS[preset]
         chosen = (f"settings of preset '{preset}': {size_name(int(str(size)))} by the shapes",)
-    config = change(config, encoder_settings={**config.network.encoder_settings, **settings})
+    told = {
+        key: value
+        for key, value in shapes.items()
+        if key != "input_channels" and _USUAL[key] != value
+    }
+    given = config.network.encoder_settings
+    config = change(config, encoder_settings={**told, **given, **settings})
     start = _INSIDE.get(("pretraining", part), "")
     module = _build(part, config, text_encoder)
 
-    def ours(name: str) -> str | None:
-        return released_names.our_name(name.removeprefix(front)) if name.startswith(front) else None
+    def pretraining_key(key: str) -> str | None:
+        official = unwrap(key)
+        if not official.startswith(front):
+            return None
+        return released_names.our_name(official.removeprefix(front))
 
-    def place(name: str) -> str | None:
-        there = ours(name)
-        return there.removeprefix(start) if there and there.startswith(start) else None
+    def model_key(key: str) -> str | None:
+        ours = pretraining_key(key)
+        return ours.removeprefix(start) if ours and ours.startswith(start) else None
 
-    def reason(name: str) -> str | None:
-        official = name.removeprefix(front)
-        known = ours(name)
+    def reason(key: str) -> str | None:
+        official = unwrap(key).removeprefix(front)
+        known = pretraining_key(key)
         if known and not known.startswith(start):
             return f"an objective's head, outside the '{part}'"
         if known and known.startswith("objectives."):
             return "a head of an objective that these settings leave out"
         if released_names.text_encoder_name(official):
             return "the frozen text encoder, which settings name and no checkpoint fills"
-        return layout.reason(name)
+        return layout.reason(key)
 
-    skips = {name: there for name in file.tensors if (there := layout.skip_block(name))}
-    kind = f"{layout.kind}, prefix '{layout.prefix}'"
-    return _Plan(module, place, reason, skips, _about(module, kind, chosen))
+    return _Plan(
+        module, model_key, reason, layout.is_inside, _skip_blocks(file, layout),
+        _about(module, f"{layout.kind}, prefix '{layout.prefix}'", chosen),
+    )  # fmt: skip
 
 
 def _build(part: str, config: PretrainConfig, text_encoder: TextEncoder | None) -> nn.Module:

@@ -1,8 +1,8 @@
 """The checkpoint doctor: which tensor of a file goes where, and whether that is enough.
 
 PyTorch's `load_state_dict(strict=False)` says nothing that anybody reads: a wrong prefix trains
-from scratch, a half-filled encoder looks like a full one. Here every name of the file and every
-name of the module ends up in a report, and too little is refused.
+from scratch, a half-filled encoder looks like a full one. Here every key of the file and every
+key of the module ends up in a report, and too little is refused.
 
 Source: released MG-3D downstream code, which loads non-strictly and never counts.
 """
@@ -18,46 +18,47 @@ MIN_SHARE = 0.95  # of the parameters of what is loaded
 
 @dataclass(frozen=True)
 class Misfit:
-    """A tensor that cannot fill its place."""
+    """A tensor of another shape or type than the module's."""
 
-    name: str  # in the file
+    name: str  # its key in the file
     came: tuple[int, ...]
     expected: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of every name in the file and in the module.
+    """What became of every key of the file and of the module.
 
-    Names on the left are those of the module, except in `ignored`, `unexpected` and `not_finite`,
-    which speak of the file's.
+    Mappings go from the module's key to the file's, except `ignored` and `not_finite`, which are by
+    the file's key, like `unexpected` and `stray`.
     """
 
     source: str  # file, or folder
     layout: str  # what kind of file it was taken for
     target: str  # what was to be filled
-    loaded: dict[str, str] = field(default_factory=dict)  # name -> name in the file
+    loaded: dict[str, str] = field(default_factory=dict)  # module's key -> file's key
     missing: tuple[str, ...] = ()
     computed: tuple[str, ...] = ()  # index tables that the module makes itself
     mis_shaped: dict[str, Misfit] = field(default_factory=dict)
     not_finite: dict[str, int] = field(default_factory=dict)  # -> values that are NaN or infinite
-    converted: dict[str, str] = field(default_factory=dict)  # name -> type in the file
+    converted: dict[str, str] = field(default_factory=dict)  # -> type in the file
     ignored: dict[str, str] = field(default_factory=dict)  # left out for this reason
-    unexpected: tuple[str, ...] = ()  # left out, and nobody knows what it is
-    chosen: tuple[str, ...] = ()  # decisions that the names alone did not make, with their reason
+    unexpected: tuple[str, ...] = ()  # left out, for no known reason
+    stray: tuple[str, ...] = ()  # the unexpected ones inside what is loaded: refused
+    chosen: tuple[str, ...] = ()  # decisions that the keys alone did not make, with their reason
     parameters_filled: int = 0
     parameters: int = 0
     min_share: float = MIN_SHARE
 
     @property
     def renamed(self) -> dict[str, str]:
-        """Loaded tensors that carry another name in the file: name -> name in the file."""
-        return {name: there for name, there in self.loaded.items() if name != there}
+        """Loaded tensors with another key in the file: module's key -> file's key."""
+        return {ours: theirs for ours, theirs in self.loaded.items() if ours != theirs}
 
     def fates(self) -> Iterator[tuple[str, str]]:
-        """Every name of the file and every name of the module, with what became of it."""
-        for name, there in self.loaded.items():
-            yield "loaded", there if there == name else f"{there} -> {name}"
+        """Every key of the file and every key of the module, with what became of it."""
+        for ours, theirs in self.loaded.items():
+            yield "loaded", theirs if theirs == ours else f"{theirs} -> {ours}"
         yield from (("mis-shaped", misfit.name) for misfit in self.mis_shaped.values())
         yield from (("unexpected", name) for name in self.unexpected)
         yield from (("ignored", f"{name}: {why}") for name, why in self.ignored.items())
@@ -85,6 +86,11 @@ class Report:
                 f"{len(self.mis_shaped)} tensors have another shape, first {misfit.name}: "
                 f"{list(misfit.came)} in the file, {list(misfit.expected)} in {name}"
             )
+        if self.stray:
+            reasons.append(
+                f"{len(self.stray)} tensors inside the {self.target} are of layers it does not "
+                f"have, first {self.stray[0]}{_adapter_hint(self.stray)}"
+            )
         if spoilt:
             reasons.append(f"{len(spoilt)} tensors hold NaN or infinite values, first {spoilt[0]}")
         if self.share < self.min_share:
@@ -102,8 +108,8 @@ class Report:
     def __str__(self) -> str:
         """The report as lines of text."""
         misfits = {
-            f"{there.name} {list(there.came)}, expected {list(there.expected)}": ""
-            for there in self.mis_shaped.values()
+            f"{misfit.name} {list(misfit.came)}, expected {list(misfit.expected)}": ""
+            for misfit in self.mis_shaped.values()
         }
         counts = f"{len(self.loaded)} of {self.tensors} tensors"
         filled = f"{self.parameters_filled:,} of {self.parameters:,} parameters ({self.share:.1%})"
@@ -142,70 +148,78 @@ class CheckpointError(ValueError):
 def diagnose(
     tensors: Mapping[str, Tensor],
     module: nn.Module,
-    place: Callable[[str], str | None],
+    model_key: Callable[[str], str | None],
     *,
-    reason: Callable[[str], str | None] = lambda name: None,
+    reason: Callable[[str], str | None] = lambda checkpoint_key: None,
+    is_inside: Callable[[str], bool] = lambda checkpoint_key: False,
     about: Report,
 ) -> Report:
     """Compare a file's tensors with a module's, touching neither.
 
     Args:
-        tensors: of the file, by their names there.
+        tensors: of the file, by its keys.
         module: what is to be filled.
-        place: name in the file -> name in the module, or None where it has none.
-        reason: name in the file -> why it may be left out, or None if nobody knows it.
+        model_key: key in the file -> key in the module, or None where it has none.
+        reason: key in the file -> why it may be left out, or None if that is not known.
+        is_inside: whether a key in the file belongs to what is loaded; if the module has no such
+            tensor and there is no reason to leave it out, the file is refused.
         about: a report with source, layout and target, and what was left out before.
     """
     state = module.state_dict()
-    wanted = {name: value for name, value in state.items() if value.is_floating_point()}
+    wanted = {key: value for key, value in state.items() if value.is_floating_point()}
     loaded: dict[str, str] = {}
     mis_shaped: dict[str, Misfit] = {}
     not_finite: dict[str, int] = {}
     converted: dict[str, str] = {}
     ignored, unexpected = dict(about.ignored), []
-    for there, tensor in tensors.items():
-        name = place(there)
+    for checkpoint_key, tensor in tensors.items():
+        key = model_key(checkpoint_key)
         spoilt = _count_spoilt(tensor)
         if spoilt:
-            not_finite[there] = spoilt
-        if name is None or name not in state:
-            why = reason(there)
+            not_finite[checkpoint_key] = spoilt
+        if key is None or key not in state:
+            why = reason(checkpoint_key)
             if why is None:
-                unexpected.append(there)
+                unexpected.append(checkpoint_key)
             else:
-                ignored[there] = why
-        elif name in loaded or name in mis_shaped:
-            first = loaded.get(name) or mis_shaped[name].name
-            ignored[there] = f"a second tensor for {name}, after {first}"
-        elif name not in wanted and tensor.shape == state[name].shape:
-            if torch.equal(tensor.to(state[name].dtype), state[name]):
-                ignored[there] = "equals what the module computes"
+                ignored[checkpoint_key] = why
+        elif key in loaded or key in mis_shaped:
+            first = loaded.get(key) or mis_shaped[key].name
+            ignored[checkpoint_key] = f"a second tensor for {key}, after {first}"
+        elif key not in wanted and tensor.shape == state[key].shape:
+            # A table of whole numbers may have been cast with the weights, to any precision.
+            if torch.equal(tensor, state[key].to(tensor.dtype)):
+                ignored[checkpoint_key] = "equals what the module computes"
             else:
-                mis_shaped[name] = Misfit(f"{there} (other values)", *[tuple(tensor.shape)] * 2)
-        elif tensor.shape != state[name].shape or not tensor.is_floating_point():
+                shapes = [tuple(tensor.shape)] * 2
+                mis_shaped[key] = Misfit(f"{checkpoint_key} (other values)", *shapes)
+        elif tensor.shape != state[key].shape or not tensor.is_floating_point():
             kind = "" if tensor.is_floating_point() else f" ({_dtype(tensor)})"
-            mis_shaped[name] = Misfit(there + kind, tuple(tensor.shape), tuple(state[name].shape))
+            mis_shaped[key] = Misfit(
+                checkpoint_key + kind, tuple(tensor.shape), tuple(state[key].shape)
+            )
         else:
-            loaded[name] = there
-            if tensor.dtype != state[name].dtype:
-                converted[name] = f"{_dtype(tensor)} -> {_dtype(state[name])}"
+            loaded[key] = checkpoint_key
+            if tensor.dtype != state[key].dtype:
+                converted[key] = f"{_dtype(tensor)} -> {_dtype(state[key])}"
     return replace(
         about,
         loaded=loaded,
-        missing=tuple(n for n in wanted if n not in loaded and n not in mis_shaped),
-        computed=tuple(n for n in state if n not in wanted and n not in mis_shaped),
+        missing=tuple(key for key in wanted if key not in loaded and key not in mis_shaped),
+        computed=tuple(key for key in state if key not in wanted and key not in mis_shaped),
         mis_shaped=mis_shaped,
         not_finite=not_finite,
         converted=converted,
         ignored=ignored,
         unexpected=tuple(unexpected),
-        parameters_filled=sum(wanted[name].numel() for name in loaded),
+        stray=tuple(filter(is_inside, unexpected)),
+        parameters_filled=sum(wanted[key].numel() for key in loaded),
         parameters=sum(value.numel() for value in wanted.values()),
     )
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], report: Report) -> None:
-    """Put the tensors in place, if the report accepts them; otherwise touch nothing.
+    """Copy the tensors into the module, if the report accepts them; otherwise touch nothing.
 
     Raises:
         CheckpointError: if it does not, with the report.
@@ -217,16 +231,23 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], report: Report) -> No
             "differs (encoder_settings, min_share)",
             report,
         )
-    own = module.state_dict()  # shares its storage with the module
+    state = module.state_dict()  # shares its storage with the module
     with torch.no_grad():
-        for name, there in report.loaded.items():
-            own[name].copy_(tensors[there])
+        for model_key, checkpoint_key in report.loaded.items():
+            state[model_key].copy_(tensors[checkpoint_key])
 
 
 def _count_spoilt(tensor: Tensor) -> int:
     if not tensor.is_floating_point():
         return 0
     return tensor.numel() - int(torch.isfinite(tensor.float()).sum())
+
+
+def _adapter_hint(stray: tuple[str, ...]) -> str:
+    """What to do about tensors of LoRA and the like."""
+    if any("lora_" in key or ".base_layer." in key for key in stray):
+        return " (an adapter; merge it into the weights first, as by peft's merge_and_unload)"
+    return ""
 
 
 def _dtype(tensor: Tensor) -> str:
@@ -236,8 +257,8 @@ def _dtype(tensor: Tensor) -> str:
 def _rule(renamed: Mapping[str, str], most: int = 4) -> str:
     """'(160) vision_encoder.* -> transformer.*' where one prefix became another."""
     rules: dict[str, int] = {}
-    for name, there in renamed.items():
-        ours, theirs = name.split("."), there.split(".")
+    for model_key, checkpoint_key in renamed.items():
+        ours, theirs = model_key.split("."), checkpoint_key.split(".")
         while ours and theirs and ours[-1] == theirs[-1]:
             ours.pop()
             theirs.pop()

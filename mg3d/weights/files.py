@@ -7,22 +7,23 @@ epoch, ...) is left out, by name and with its reason.
 """
 
 import json
-import re
 import struct
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from mg3d.weights.pickles import read_pickle
+from mg3d.weights.shards import INDEX, read_index, refuse_one_shard
 
 # Entries that wrap the weights, the one to prefer first. A student is what was trained; a teacher
 # or a moving average follows it.
 WRAPPERS = (
     *("state_dict", "model_state_dict", "model_state", "model", "net", "network"),
     *("network_weights", "module", "weights", "student", "teacher", "ema"),
+    *("ema_state_dict", "state_dict_ema", "model_ema", "ema_model"),
 )
 
 
@@ -39,20 +40,49 @@ class WeightFile:
 def read_weights(path: Path) -> WeightFile:
     """Read every tensor of a `.safetensors`, `.pt`, `.pth`, `.ckpt` or `.bin` file, on the CPU.
 
+    Given the index of weights that are cut into several files (`model.safetensors.index.json`), it
+    reads all of them.
+
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no weights, is cut off, or could only be read by running its code.
+        ValueError: if it holds no weights, is cut off, is one of several files, or could only be
+            read by running its code.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file; give the file that holds the weights")
+    if path.name.endswith(INDEX):
+        return _read_shards(path)
+    refuse_one_shard(path)
+    return _read_one(path)
+
+
+def _read_one(path: Path) -> WeightFile:
     with path.open("rb") as file:
         head = file.read(1024)
     _refuse_what_is_no_weights(path, head)
     # A safetensors header's length may begin with the byte a pickle begins with; "{" follows it.
     safe = head[5:9] == b"\0\0\0{"
     if not safe and head.startswith((b"PK\x03\x04", b"\x80")):
-        return _unwrap(path, _read_pickle(path, head))
+        return _unwrap(path, read_pickle(path, head))
     return WeightFile(path, _read_safetensors(path, head), {})
+
+
+def _read_shards(index: Path) -> WeightFile:
+    """All tensors of the files that an index names, each from the file it is said to be in."""
+    tensors: dict[str, Tensor] = {}
+    left_out: dict[str, str] = {}
+    for shard, expected in read_index(index).items():
+        content = _read_one(shard)
+        if missing := [name for name in expected if name not in content.tensors]:
+            raise ValueError(
+                f"{index} says that {shard.name} holds {len(expected)} tensors, and "
+                f"{len(missing)} of them are not in it, first {missing[0]}; download both again"
+            )
+        tensors |= {name: content.tensors[name] for name in expected}
+        not_listed = [name for name in content.tensors if name not in expected]
+        left_out |= {f"{shard.name}: {name}": "not in the index" for name in not_listed}
+        left_out |= {f"{shard.name}: {name}": why for name, why in content.left_out.items()}
+    return WeightFile(index, tensors, left_out)
 
 
 def _refuse_what_is_no_weights(path: Path, head: bytes) -> None:
@@ -110,61 +140,6 @@ def _why_no_safetensors(path: Path, head: bytes) -> str:
         f"is cut off or damaged: its header promises {promised:,} bytes and {size:,} are there; "
         "download it again"
     )
-
-
-# What reading a damaged pickle can end in, besides an UnpicklingError.
-_DAMAGE = (
-    *(RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError),
-    *(AssertionError, OverflowError, struct.error),
-)
-
-
-def _read_pickle(path: Path, head: bytes) -> Any:
-    """Plain data of a file that `torch.save` wrote; code in it is refused, not run."""
-    import pickle
-
-    if head.startswith(b"PK"):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-        except zipfile.BadZipFile as error:
-            raise ValueError(
-                f"{path} is cut off or damaged: it starts as torch.save writes and its end is "
-                f"missing ({path.stat().st_size:,} bytes are there); download it again"
-            ) from error
-        if not any(name.endswith("data.pkl") for name in names):
-            raise ValueError(
-                f"{path} is a zip archive that torch.save did not write (first entry "
-                f"{(names or ['none'])[0]}); unpack it and give the file of weights inside"
-            )
-    try:
-        with path.open("rb") as file:  # given a name, torch would go by its ending
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, *_DAMAGE) as error:
-        if code := _code_in(path, error):
-            raise ValueError(
-                f"{path} holds more than plain tensors ({code}), and reading it would run code "
-                "from the file, which is never done; if you trust its source, read it once "
-                "yourself with torch.load(..., weights_only=False) and write the tensors alone "
-                "with safetensors.torch.save_file, then give that file"
-            ) from error
-        raise ValueError(
-            f"{path} is cut off or damaged: torch cannot read it "
-            f"({(str(error).splitlines() or [''])[0][:200]}); download it again"
-        ) from error
-
-
-def _code_in(path: Path, error: Exception) -> str:
-    """What is no plain data in a pickle that was refused; "" if that was not the reason."""
-    try:
-        with path.open("rb") as file:
-            found = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-    except _DAMAGE:  # as for the older format, which it does not read
-        found = []
-    named = re.search(r"Unsupported (?:global|class).*?GLOBAL (\S+)", str(error))
-    if not found and named:
-        found = [named[1]]
-    return ", ".join(found[:5])
 
 
 def _unwrap(path: Path, content: Any) -> WeightFile:

@@ -103,7 +103,9 @@ class HubModel(nn.Module):
             target=type(module).__name__,
             min_share=1.0,
         )
-        report = diagnose(file.tensors, module, lambda name: name, about=about)
+        report = diagnose(
+            file.tensors, module, lambda key: key, is_inside=lambda key: True, about=about
+        )
         fill(module, file.tensors, report)
         return module.eval()
 

@@ -23,7 +23,9 @@ def test_of_several_files_the_one_with_the_hubs_name_is_it(tmp_path, name):
 def test_of_several_others_one_must_be_chosen(tmp_path):
     for name in ("a.pth", "b.pt"):
         (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"2 files of weights \(a.pth, b.pt\); give one"):
+    with pytest.raises(
+        ValueError, match=r"2 files of weights \(a.pth, b.pt\) and no index of them; give one"
+    ):
         find_weights(tmp_path)
 
 

@@ -29,12 +29,12 @@ def under(prefix):
     ("prefix", "kind", "root", "merging"),
     [
         ("vision_encoder.", RELEASED, "vision_encoder.", "released"),
-        ("module.vision_encoder.", RELEASED, "module.vision_encoder.", "released"),
+        ("model.vision_encoder.", RELEASED, "model.vision_encoder.", "released"),
         ("swinViT.", MONAI, "", "monai"),
-        ("module.swinViT.", DESCENDANT, "module.", "released"),
-        ("module.backbone.swinViT.", DESCENDANT, "module.backbone.", "released"),
+        ("net.model.swinViT.", MONAI, "net.model.", "monai"),
+        ("backbone.swinViT.", DESCENDANT, "backbone.", "released"),
         ("student.backbone.swinViT.", DESCENDANT, "student.backbone.", "released"),
-        ("module.", DESCENDANT, "module.", "released"),
+        ("swin.", DESCENDANT, "swin.", "released"),
         ("", BARE, "", "released"),
         ("transformer.", OURS, "transformer.", "released"),
         ("model.encoder.transformer.", OURS, "model.encoder.transformer.", "released"),
@@ -44,41 +44,72 @@ def test_the_prefix_says_whose_file_it_is(prefix, kind, root, merging):
     layout = recognise([*under(prefix), "decoder1.weight"])
     assert (layout.kind, layout.prefix, layout.root) == (kind, prefix, root)
     assert layout.merging == merging
-    assert [layout.place(name) for name in under(prefix)] == NAMES
+    assert [layout.model_key(name) for name in under(prefix)] == NAMES
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "plain"),
+    [
+        ("module.vision_encoder.", "vision_encoder."),
+        ("_orig_mod.swinViT.", "swinViT."),
+        ("swinViT._orig_mod.", "swinViT."),
+        ("module.backbone.swinViT.", "backbone.swinViT."),
+        ("_fsdp_wrapped_module.model._forward_module.swinViT.module.", "model.swinViT."),
+        ("module.", ""),
+    ],
+)
+def test_a_wrapper_in_the_keys_decides_nothing(wrapped, plain):
+    layout = recognise(under(wrapped))
+    assert layout == recognise(under(plain))
+    assert [layout.model_key(key) for key in under(wrapped)] == NAMES
+    assert all(layout.is_inside(key) for key in under(wrapped))
+
+
+def test_what_belongs_to_the_transformer_is_known_although_it_has_no_such_layer():
+    layout = recognise(under("model.swinViT."))
+    assert layout.is_inside("model._orig_mod.swinViT.norm.weight")
+    assert layout.is_inside("model.swinViT.whatever")
+    assert not layout.is_inside("model.decoder1.weight")
+    bare = recognise(under("module."))
+    assert bare.is_inside("module.layers5.0.blocks.0.norm1.weight")
+    assert bare.is_inside("module.patch_embed.norm.weight")
+    assert not bare.is_inside("module.rotation_head.weight")
 
 
 def test_the_choice_of_merging_says_how_to_choose_the_other():
     assert "merging='released'" in recognise(under("swinViT.")).why
-    assert "merging='monai'" in recognise(under("module.swinViT.")).why
+    assert "merging='monai'" in recognise(under("backbone.swinViT.")).why
 
 
 def test_weights_with_the_older_names_of_the_mlp_are_older_than_the_repair():
     layout = recognise([*under("swinViT."), "swinViT.layers1.0.blocks.0.mlp.fc1.weight"])
     assert layout.merging == "released"
-    assert layout.place("swinViT.layers1.0.blocks.0.mlp.fc1.weight") == (
+    assert layout.model_key("swinViT.layers1.0.blocks.0.mlp.fc1.weight") == (
         "layers1.0.blocks.0.mlp.linear1.weight"
     )
 
 
 def test_of_two_encoders_the_fuller_and_then_the_first_is_taken():
     assert recognise([*under("teacher.")[:2], *under("student.")]).prefix == "student."
+    assert recognise([*under("teacher."), *under("student.")]).prefix == "student."
+    assert recognise([*under("ema_model.module.net."), *under("net.")]).prefix == "net."
     layout = recognise([*under("student."), *under("teacher.")])
     assert layout.prefix == "student."
-    assert layout.place("teacher.patch_embed.proj.weight") is None
+    assert layout.model_key("teacher.patch_embed.proj.weight") is None
     assert layout.reason("teacher.patch_embed.proj.weight") == "a second encoder, 'teacher.'"
 
 
 def test_what_lies_beside_the_encoder_is_known_by_name():
-    layout = recognise(under("module.swinViT."))
-    assert layout.skip_block("module.encoder10.layer.conv1.conv.weight") == (
+    layout = recognise(under("module.net.swinViT."))
+    assert layout.skip_block("module.net.encoder10.layer.conv1.conv.weight") == (
         "encoder10.layer.conv1.conv.weight"
     )
     assert layout.skip_block("encoder10.layer.conv1.conv.weight") is None  # outside the root
-    assert "skip block" in layout.reason("module.encoder1.layer.conv1.conv.weight")
-    assert "decoder" in layout.reason("module.decoder5.transp_conv.conv.weight")
-    assert "decoder" in layout.reason("module.out.conv.conv.weight")
+    assert "skip block" in layout.reason("module.net.encoder1.layer.conv1.conv.weight")
+    assert "decoder" in layout.reason("module.net.decoder5.transp_conv.conv.weight")
+    assert "decoder" in layout.reason("net.out.conv.conv.weight")
     assert "index table" in layout.reason("text.embeddings.position_ids")
-    assert layout.reason("module.rotation_head.weight") is None
+    assert layout.reason("net.rotation_head.weight") is None
 
 
 def test_the_rest_of_mg3d_is_known_by_name_and_a_stranger_is_not():

@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -7,7 +9,7 @@ from mg3d.encoders import build_encoder
 from mg3d.encoders.swin.swin3d import Swin3DEncoder
 from mg3d.pretrained.export import to_released
 from mg3d.pretrained.load import load_pretrained
-from mg3d.training.checkpoint import save_checkpoint
+from mg3d.training.checkpoint import Progress, save_checkpoint
 from mg3d.training.loop import pretrain
 from mg3d.training.step import build_pretraining
 from mg3d.weights.doctor import CheckpointError
@@ -63,7 +65,7 @@ def test_loading_draws_no_number_of_the_caller(small_swin, released_file, tmp_pa
     [
         ("swinViT.", None, "monai"),
         ("swinViT.", "state_dict", "monai"),
-        ("module.swinViT.", "net", "released"),
+        ("module.swinViT.", "net", "monai"),
         ("module.backbone.swinViT.", "net", "released"),
         ("backbone.swinViT.", "student", "released"),
         ("module.", "state_dict", "released"),
@@ -191,10 +193,22 @@ def test_weights_of_the_other_size_are_refused(released_file, small_swin, tmp_pa
     assert "encoder_settings={'embed_dim': 12}" in quiet[0]  # what the shapes suggest
 
 
-def test_another_number_of_heads_or_blocks_is_refused_and_suggested(released_file, tmp_path, quiet):
+def test_heads_window_and_blocks_are_those_of_the_file(
+    swin, released_file, volume, tmp_path, quiet
+):
+    path = written(released_file, tmp_path)
+    loaded = load_pretrained(path, log=quiet.append)
+    assert same_maps(loaded.encoder, swin, volume)
+    assert "window 4, num_heads (1, 2, 4, 8): told by the shapes" in quiet[0]
+
+
+def test_settings_that_contradict_the_file_are_refused_with_those_of_the_file(
+    released_file, tmp_path, quiet
+):
     path = written(released_file, tmp_path)
     with pytest.raises(CheckpointError):
-        load_pretrained(path, log=quiet.append)
+        load_pretrained(path, encoder_settings={"window": 7, "num_heads": (1, 1, 1, 1)},
+                        log=quiet.append)  # fmt: skip
     assert "encoder_settings={'window': 4, 'num_heads': (1, 2, 4, 8)}" in quiet[0]
 
 
@@ -272,6 +286,7 @@ def test_official_names_out_and_in_give_the_same_whole_model(
         path, encoder_settings=swin_config.network.encoder_settings, log=quiet.append
     ).encoder
     volume = torch.rand(1, 1, 32, 64, 32)
+    before.model.encoder.window_recompute = False  # as in an encoder that is read alone
     assert same_maps(encoder, before.model.encoder.eval(), volume)
 
 
@@ -329,7 +344,7 @@ def test_a_run_killed_while_saving_is_read_from_its_older_checkpoint(run, tmp_pa
     _, done = run
     optimiser = torch.optim.SGD(done.pretraining.parameters())
     save_checkpoint(
-        tmp_path / "checkpoint", done.pretraining, optimiser, done.config, step=6, seconds=0.0
+        tmp_path / "checkpoint", done.pretraining, optimiser, asdict(done.config), Progress(6, 0.0)
     )
     (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.old")
     assert load_pretrained(tmp_path, log=lambda _: None).report.share == 1.0

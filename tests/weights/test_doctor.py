@@ -23,10 +23,10 @@ def good():
     return {**tensors, "mean": torch.full((1,), 5.0)}
 
 
-def examine(tensors, min_share=0.95, place=lambda name: name, reason=lambda name: None):
+def examine(tensors, min_share=0.95, model_key=lambda name: name, reason=lambda name: None):
     net = Net()
     about = Report("a.pt", "by hand", "a small net", min_share=min_share)
-    return net, diagnose(tensors, net, place, reason=reason, about=about)
+    return net, diagnose(tensors, net, model_key, reason=reason, about=about)
 
 
 def refused(net, tensors, report):
@@ -109,7 +109,7 @@ def test_a_table_the_module_computes_must_be_the_same_one():
 def test_two_tensors_for_one_place_are_named():
     tensors = good()
     tensors = {**tensors, "teacher.gain": torch.zeros(3)}
-    net, report = examine(tensors, place=lambda name: name.removeprefix("teacher."))
+    net, report = examine(tensors, model_key=lambda name: name.removeprefix("teacher."))
     assert report.ignored == {"teacher.gain": "a second tensor for gain, after gain"}
     fill(net, tensors, report)
     assert torch.equal(net.gain, tensors["gain"])
@@ -135,7 +135,7 @@ def test_no_name_is_left_without_a_fate():
 
 def test_the_report_is_read_in_one_glance():
     tensors = {f"old.{name}": value for name, value in good().items()}
-    _, report = examine(tensors, place=lambda name: name.removeprefix("old."))
+    _, report = examine(tensors, model_key=lambda name: name.removeprefix("old."))
     assert str(report).splitlines() == [
         "file        a.pt",
         "layout      by hand",
