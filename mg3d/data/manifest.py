@@ -9,6 +9,7 @@ then dataset.json says "patient leakage as released".
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from mg3d.data.prepared import read_array
 from mg3d.volumes.volume import replace_file
 
 NAME = "manifest.csv"
+LONE_CR, UNPAIRED = re.compile("\r(?!\n)"), re.compile("[\ud800-\udfff]")
 FACTS_NAME = "dataset.json"
 SPLITS = ("train", "val", "test")
 ID_COLUMNS = ("volume_id", "patient_id", "scan_id", "reconstruction", "split")
@@ -131,8 +133,17 @@ def write_manifest(
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, columns_of(labels), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: storable(value) for name, value in row.items()} for row in rows)
     replace_file(folder / NAME, table.getvalue().encode("utf-8"))
+
+
+def storable(value: Any) -> Any:
+    """A text as a table in UTF-8 can hold it; anything else as it is.
+
+    A lone CR, which a reader takes for the end of the row, becomes LF, and half a surrogate pair,
+    which has no bytes, U+FFFD.
+    """
+    return UNPAIRED.sub("\ufffd", LONE_CR.sub("\n", value)) if isinstance(value, str) else value
 
 
 def read_voxels(path: Path) -> Float[Tensor, "H W D"]:

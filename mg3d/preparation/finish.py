@@ -232,11 +232,13 @@ def _write_extra(path: Path, rows: Sequence[Mapping[str, Any]], taken: set[str])
 
 
 def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
+    from mg3d.data.manifest import storable
+
     table = io.StringIO(newline="")
-    csv.writer(table, lineterminator="\n").writerows(rows)
+    csv.writer(table, lineterminator="\n").writerows(map(storable, row) for row in rows)
     return table.getvalue().encode("utf-8")
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:
     """As JSON files of a prepared folder are written."""
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")

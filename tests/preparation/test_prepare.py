@@ -322,3 +322,15 @@ def test_a_data_set_without_reports_counts_none(records, raw, tmp_path):
     silent = [replace(r, findings="", impression="") for r in records]
     assert run(silent, tmp_path / "out", raw).reports is None
     assert "reports" not in json.loads((tmp_path / "out/dataset.json").read_text())
+
+
+def test_what_no_table_can_hold_of_a_text_or_a_name_stops_nothing_row_17f(records, raw, tmp_path):
+    odd = replace(records[0], findings="No node.\rNo mass.\ud800 End.", impression="a\0b\r\nc\x1a")
+    refused = [Refusal("scan\udce9.nii.gz", "its name has bytes that are no UTF-8")]
+    done = run([odd, *records[1:]], tmp_path / "out", raw, refused=refused)
+    assert done.exit_status == 3 and done.taken == 3
+    rows = read_manifest(tmp_path / "out").rows
+    assert rows["findings"][0] == "No node.\nNo mass.\ufffd End."
+    assert rows["impression"][0] == "a\0b\r\nc\x1a"
+    assert rows["volume_id"].tolist() == [record.volume_id for record in records]
+    assert "scan\ufffd.nii.gz" in (tmp_path / "out/refused.csv").read_text("utf-8")
