@@ -113,9 +113,11 @@ def test_what_only_looks_like_a_slice_by_its_name_is_still_refused(tmp_path):
         assert not is_dicom(start)
 
 
-def test_03_deflated_slices_are_read(tmp_path):
-    folder = write_series(tmp_path / "scan", series(syntax=DeflatedExplicitVRLittleEndian))
-    assert_reference(read_volume(folder))
+def test_03_deflated_slices_are_read_though_their_files_are_small(tmp_path):
+    hu = np.full((60, 50, 24), -1000) + np.arange(24)
+    folder = write_series(tmp_path / "scan", series(hu, syntax=DeflatedExplicitVRLittleEndian))
+    assert max(path.stat().st_size for path in folder.iterdir()) < 60 * 50 * 2
+    np.testing.assert_array_equal(back(read_volume(folder)), hu)
 
 
 def test_03_a_cut_deflated_slice_is_named(tmp_path):

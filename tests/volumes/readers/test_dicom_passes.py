@@ -95,6 +95,13 @@ def test_07_a_second_pass_over_a_part_of_the_first_is_refused(tmp_path):
         read_volume(write_series(tmp_path / "scan", slices[:24] + slices[34:40]))
 
 
+@pytest.mark.parametrize("pause", [6.0, 40.0])
+def test_07_a_pause_of_the_clock_tells_a_short_second_pass_apart(pause, tmp_path):
+    slices = two_passes({"AcquisitionTime": clock(0)}, {"AcquisitionTime": clock(pause + 3.3)})
+    with pytest.raises(VolumeError, match="2 passes in one series, which AcquisitionTime"):
+        read_volume(write_series(tmp_path / "scan", slices[:24] + slices[34:40]))
+
+
 def test_07_four_phases_are_refused(tmp_path):
     slices = []
     for number in range(4):
