@@ -12,7 +12,7 @@ from data_prep.fields import show
 from data_prep.walk import Tree, is_left_behind
 from mg3d.preparation.records import Refusal
 
-__all__ = ["GROUPS", "Frame", "find_frames", "read_card"]
+__all__ = ["GROUPS", "Frame", "find_frames", "read_info"]
 
 GROUPS = ("NOR", "MINF", "DCM", "HCM", "RV")
 FRAME = re.compile(r"(patient(\d{3}))_frame(\d{2,3})")
@@ -66,7 +66,7 @@ def _official(source: Path, card: Path, refused: list[Refusal]) -> Iterator[Fram
     try:
         if not match:
             raise ValueError(f"expected a folder like patient001, got {patient}; rename it")
-        facts = read_card(card)
+        facts = read_info(card)
     except ValueError as error:
         refused.append(Refusal(file, str(error)))
         return
@@ -91,7 +91,7 @@ def _official(source: Path, card: Path, refused: list[Refusal]) -> Iterator[Fram
         )
 
 
-def read_card(path: Path) -> dict[str, str]:
+def read_info(path: Path) -> dict[str, str]:
     """An Info.cfg, "key: value" a line: ED and ES are frame numbers, Group may be missing.
 
     Raises:
@@ -113,7 +113,7 @@ def read_card(path: Path) -> dict[str, str]:
 
 
 def _nnunet(source: Path, refused: list[Refusal]) -> Iterator[Frame]:
-    """Frames by name; which of the two is end-systole, and the group, are not told."""
+    """Frames by name; this layout says neither the group nor which frame is end-systole."""
     for part in ("Tr", "Ts"):
         for image in sorted((source / f"images{part}").glob("*.nii*")):
             file = image.relative_to(source).as_posix()

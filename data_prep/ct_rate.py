@@ -21,10 +21,10 @@ from data_prep.ct_rate_tables import (
     NAME,
     SplitTables,
     read_split_tables,
+    reason_to_refuse,
     rescale_and_spacing,
     scan_facts,
     text_of,
-    why_not,
 )
 from data_prep.walk import describe_skipped
 from mg3d.data.labels import CT_RATE_FINDINGS
@@ -126,7 +126,7 @@ def _records(
         file = path.relative_to(root).as_posix()
         word, patient, scan, number = _parts(volume_id)
         table = tables[word]
-        reason, by_rule = why_not(volume_id, table)
+        reason, by_rule = reason_to_refuse(volume_id, table)
         if reason:
             refused.append(Refusal(file, reason, by_rule))
             continue

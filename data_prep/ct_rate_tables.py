@@ -99,7 +99,7 @@ def read_split_tables(root: Path, word: str, refused: list[Refusal]) -> SplitTab
     return tables
 
 
-def why_not(volume_id: str, tables: SplitTables) -> tuple[str, bool]:
+def reason_to_refuse(volume_id: str, tables: SplitTables) -> tuple[str, bool]:
     """Why a volume is not taken, "" if it is; and whether by rule."""
     if volume_id in tables.no_chest:
         return "no chest CT, by the data set's no_chest list", True

@@ -1,7 +1,7 @@
-"""Who is held out: decided by patient, from a seed and the patient's own id.
+"""Splits and folds by patient, drawn from a seed and the patient's id.
 
-Of `hold_out`, a patient's place does not depend on who else is there, so a larger download moves
-nobody from one side to the other. `deal_folds` makes equal folds of the patients it is given.
+With `hold_out`, a patient's side does not depend on the other patients, so a larger download moves
+no patient from one side to the other. `deal_folds` makes equal folds of the patients it is given.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ from collections.abc import Hashable, Iterable, Mapping
 def hold_out(
     patients: Iterable[str], fraction: float, seed: int, *, may_be_empty: bool = False
 ) -> set[str]:
-    """About `fraction` of the patients, the same ones whoever else is asked about.
+    """Choose about `fraction` of the patients; each is chosen or not, whatever the others are.
 
     Args:
         patients: ids.
         fraction: between 0 and 1, both excluded.
         seed: another one holds out others.
-        may_be_empty: so few patients that one side has nobody are no error.
+        may_be_empty: allow one side to be empty.
 
     Raises:
         ValueError: if the fraction is impossible, or one side is empty and may not be.

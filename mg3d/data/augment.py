@@ -1,8 +1,8 @@
-"""Small changes that leave a patient who they are: position, brightness, contrast, noise.
+"""Label-preserving augmentation: small changes of position, brightness, contrast and noise.
 
-A few thousand patients shown ten times are learned by heart; a volume that never comes twice the
-same is not. The paper's released code changes nothing (47,000 volumes need it less), so this is off
-but in the small presets.
+A small data set shown for many epochs is memorised; augmentation shows every volume differently in
+each of them. The paper's released code has none (47,000 volumes need it less), so only the small
+presets switch it on.
 """
 
 import torch

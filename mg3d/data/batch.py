@@ -100,8 +100,8 @@ class Batch:
     ) -> "Batch":
         """Draw what the model may not see: blocks of voxels, whole words.
 
-        Each patient has seeds of its own, by its place in the global batch: what is hidden of it
-        depends neither on the other patients nor on which process holds it.
+        Every patient gets its own seeds, derived from its index in the global batch: its masks
+        depend neither on the other patients nor on the process that holds it.
 
         Args:
             generator: on the CPU; the same state gives the same masks on any device.

@@ -21,7 +21,7 @@ REPLACED_AT_RANDOM = 0.1  # the rest stays as it is
 def hide_blocks(
     shape: tuple[int, int, int], block: int, ratio: float, batch: int, generator: torch.Generator
 ) -> Bool[Tensor, "B 1 H W D"]:
-    """Hide exactly `round(ratio * blocks)` cubes of every volume, other ones for every patient.
+    """Hide exactly `round(ratio * blocks)` cubes of every volume, drawn for each patient anew.
 
     Args:
         shape: of the volumes, voxels.
@@ -54,7 +54,7 @@ def hide_blocks(
 
 
 def blocks_to_voxels(hidden: Bool[Tensor, "B h w e"], block: int) -> Bool[Tensor, "B 1 H W D"]:
-    """Every block's mark, given to each of its voxels."""
+    """Expand a mask of blocks to a mask of voxels."""
     for axis in (1, 2, 3):
         hidden = hidden.repeat_interleave(block, dim=axis)
     return hidden[:, None]

@@ -17,7 +17,7 @@ from jaxtyping import Integer, Shaped
 from mg3d.volumes.volume import StoredGrid, replace_file
 
 FACTS = "mg3d"  # the one metadata key; several would be written in changing order
-SMALL = "stored_small"  # of the facts: how `write_masks` laid an array down
+SMALL = "stored_small"  # of the facts: how `write_masks` stored an array
 
 
 def write_array(
@@ -130,7 +130,7 @@ def marked_voxels(path: Path) -> Integer[np.ndarray, "N 3"]:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """How a prepared file was made; {} if it is missing, damaged or somebody else's."""
+    """How a prepared file was made; {} if it is missing, damaged or not written by data_prep."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -154,7 +154,7 @@ def original_grid(facts: Mapping[str, Any]) -> tuple[np.ndarray, StoredGrid]:
 
 @contextmanager
 def _open_array(path: Path, name: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The open file, and how the array was laid down ({}: as it is)."""
+    """The open file, and how the array is stored ({}: as it is)."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -172,16 +172,16 @@ def _unfold(
 ) -> Integer[np.ndarray, "h w d"]:
     """A part of the masks as they were, from the box that was stored."""
     array = np.zeros(shape, np.dtype(form["dtype"]))
-    here, there = [], []  # the overlap of part and box, counted from the start of each
+    in_part, in_box = [], []  # the overlap of part and box, counted from the start of each
     for size, first, begin, length in zip(
         stored.get_shape(), form["start"], start, shape, strict=True
     ):
         low, high = max(first, begin), min(first + size, begin + length)
         if low >= high:
             return array
-        here.append(slice(low - begin, high - begin))
-        there.append(slice(low - first, high - first))
-    small, inside = stored[tuple(there)], array[tuple(here)]
+        in_part.append(slice(low - begin, high - begin))
+        in_box.append(slice(low - first, high - first))
+    small, inside = stored[tuple(in_box)], array[tuple(in_part)]
     for place, bit in enumerate(form["bits"]):
         inside |= (small >> place & 1).astype(array.dtype) << bit
     return array

@@ -1,4 +1,4 @@
-"""The tables of a prepared folder: from a plan of all volumes and what became of each.
+"""The tables of a prepared folder: from a plan of all volumes and the outcome of each.
 
 The plan is everything an importer knows before a voxel is read, as plain JSON; so one run and the
 merge of many shards end in the same bytes.
@@ -69,7 +69,7 @@ def finish(output: Path, plan: Mapping[str, Any], outcomes: Mapping[str, Outcome
     Args:
         output: the folder.
         plan: from `make_plan`.
-        outcomes: what became of every volume of the plan, by id.
+        outcomes: of every volume of the plan, by id.
     """
     from mg3d.data.manifest import FACTS_NAME, LEAK, write_manifest
 

@@ -1,4 +1,4 @@
-"""The same work on many files, in several processes; one that dies takes only its own file along.
+"""The same work on many files, in several processes; if one is killed, only its own file is lost.
 
 Processes are spawned, not forked, so that it is safe in a notebook that has run torch; each uses
 one thread, so that N of them keep N cores busy.

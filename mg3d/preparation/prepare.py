@@ -114,13 +114,16 @@ def _refuse_nothing(records: list[ScanRecord], dataset: DatasetDescription, outp
     """
     if records or not all(refusal.by_rule for refusal in dataset.refused):
         return
-    by_rule = ""
+    known = []
     if dataset.refused:
         write_refused(output, dataset.refused)
-        by_rule = f" ({len(dataset.refused)} files were left out by rule, listed in refused.csv)"
+        known = [f"{len(dataset.refused)} files were left out by rule, listed in refused.csv"]
+    for name, fact in dataset.facts.items():  # what is listed but not there
+        if isinstance(fact, dict) and fact.get("count") and fact.get("first"):
+            known.append(f"{fact['count']} {name.replace('_', ' ')}, first {fact['first'][0]}")
     raise ValueError(
-        f"{dataset.source}: nothing to prepare in {dataset.root}{by_rule}; check the folder and "
-        "its tables"
+        f"{dataset.source}: nothing to prepare in {dataset.root}"
+        f"{' (' + '; '.join(known) + ')' if known else ''}; check the folder and its tables"
     )
 
 
@@ -130,7 +133,7 @@ def _outcomes(
     source: str,
     options: RunOptions,
 ) -> dict[str, Outcome]:
-    """What became of every volume, by id."""
+    """Prepare all volumes; the outcome of each, by id."""
     results = work_in_parallel(
         work,
         records,

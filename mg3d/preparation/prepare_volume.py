@@ -27,7 +27,7 @@ FACTS_VERSION = 3  # of dataset.json and of a file's facts
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one record.
+    """The result of preparing one record.
 
     Attributes:
         facts: of the prepared file, {} if it was refused.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ct_rate_tree import Tree
 
-from data_prep import acdc, cc_ccii, covid19_20, ct_rate, ctrg_chest, msd, stoic2021
+from data_prep import acdc, cc_ccii, covid19_20, ct_rate, ctrg_chest, merge, msd, stoic2021
 from data_prep.ct_rate_tables import parse_spacing
 from data_prep.phantom.layouts.challenges import write_cc_ccii, write_stoic2021
 from data_prep.phantom.layouts.chest import write_covid19_20, write_msd_lung
@@ -124,6 +124,16 @@ def test_row_19_where_everything_was_refused_the_reasons_are_kept(make, tmp_path
     assert facts["counts"]["refused"] == count and facts["counts"]["volumes"] == 0
     with pytest.raises(ValueError, match=r"has no rows; see refused\.csv"):
         read_manifest(out)
+
+
+def test_row_19_shards_of_which_everything_was_refused_are_merged_with_their_reasons(tmp_path):
+    importer, source, count, reason = renamed_msd(tmp_path)
+    out = tmp_path / "out"
+    call = ["--source", str(source), "--output", str(out), "--workers", "0"]
+    for shard in ("1/2", "2/2"):
+        importer.main([*call, "--shard", shard])
+    assert merge.main(["--output", str(out)]) == 3
+    assert [reason in text for text in refused(out).values()] == [True] * count
 
 
 def test_row_19_reasons_are_grouped_by_kind_with_a_count(tmp_path, capsys):

@@ -67,6 +67,15 @@ def test_row_r6_stoic_keeps_the_age_45_of_its_header(tmp_path):
         assert [row["age_years"] for row in csv.DictReader(file)] == ["45.0", "45.0"]
 
 
+def test_row_r6_where_no_image_of_the_records_is_there_it_is_said(tmp_path, capsys):
+    write_ctrg_chest(tmp_path / "ctrg", 3, 0)
+    for path in (tmp_path / "ctrg").rglob("*.nii.gz"):
+        path.unlink()
+    call = ["--source", str(tmp_path / "ctrg"), "--output", str(tmp_path / "out")]
+    assert ctrg_chest.main(call) == 2
+    assert "(3 records without volume, first 0); check the folder" in capsys.readouterr().err
+
+
 def test_row_r6_cases_of_a_table_that_are_not_there_are_counted_and_not_refused(tmp_path):
     write_msd_lung(tmp_path / "msd", 3, 0)
     root = tmp_path / "msd/Task06_Lung"

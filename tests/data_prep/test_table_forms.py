@@ -213,7 +213,7 @@ def changed(rows, chance):
 
 def test_table_forms_by_the_hundred_give_the_same_reports_labels_and_metadata(tmp_path):
     """500 tables that say the same in another form: every one is read as that."""
-    from data_prep.ct_rate_tables import REPORT_COLUMNS, read_split_tables, why_not
+    from data_prep.ct_rate_tables import REPORT_COLUMNS, read_split_tables, reason_to_refuse
 
     names = [f"train_{n}_a_1" for n in range(1, 6)]
     texts = ["Heart is normal. No effusion.", 'A "node", of 5 mm.', "Göğüs 8 × 9.", "x", "• Cyst"]
@@ -230,7 +230,7 @@ def test_table_forms_by_the_hundred_give_the_same_reports_labels_and_metadata(tm
         assert (refusals, tables.unusable) == ([], {}), path.read_bytes()
         found = [tables.reports[name]["Findings_EN"].split() for name in names]
         assert found == [text.split() for text in texts], path.read_bytes()
-        assert all(why_not(name, tables) == ("", False) for name in names)
+        assert all(reason_to_refuse(name, tables) == ("", False) for name in names)
 
 
 def test_folds_of_luna16_do_not_depend_on_empty_columns_of_its_tables(tmp_path):
