@@ -169,6 +169,15 @@ def test_row_13_slices_that_changed_places_are_another_scan(tmp_path):
     assert fingerprint(tmp_path / "scan") != before
 
 
+def test_row_13_slices_that_were_renumbered_are_another_scan(tmp_path):
+    for name, content in (("10.png", b"a"), ("9.png", b"b")):  # by number: b, a
+        (tmp_path / name).write_bytes(content)
+    before = fingerprint(tmp_path)
+    (tmp_path / "10.png").rename(tmp_path / "1.png")  # a, b; the listing is the same
+    (tmp_path / "9.png").rename(tmp_path / "2.png")
+    assert fingerprint(tmp_path) != before
+
+
 def test_row_13_replaced_masks_are_made_again_too(tmp_path):
     path = write_nii(tmp_path, 0)
     masks = np.zeros((24, 22, 20), np.uint8)
