@@ -4,8 +4,8 @@
 backward at the method's 250 words and 48 visual tokens of width 768 (both directions of one fusion
 layer), peak memory, and how both grow with the number of tokens.
 
-Source: METHOD section 4, MG-3D (arXiv 2412.05876) Fig. 4. Like the released code, `sliced` makes
-the gated values of every pair of tokens, n x m x d, and takes the mean slice by slice.
+Source: MG-3D (arXiv 2412.05876) Fig. 4. Like the released code, `sliced` makes the gated values of
+every pair of tokens, n x m x d, and takes the mean slice by slice.
 """
 
 from collections.abc import Callable, Iterator

@@ -3,7 +3,7 @@
 `python -m benchmarks.ssm` prints one JSON line a measurement: seconds of forward and backward and
 peak memory of the SSM loss, up to 64 patients of 80 sentences.
 
-Source: METHOD section 6 (SSM); the released code loops over pairs of patients.
+Source: MG-3D (arXiv 2412.05876), SSM; its released code loops over pairs of patients.
 """
 
 from collections.abc import Callable, Iterator

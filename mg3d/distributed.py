@@ -1,12 +1,12 @@
-"""The global batch: gather a tensor from all processes, with its gradient. Nothing to do on one.
+"""All-gather with gradient: losses over the global batch. With one process, nothing is done.
 
-Every process evaluates the same loss over the gathered batch. `gather` gives back to each process
-the gradients of all processes' losses for its own rows, summed; averaging parameter gradients over
-processes, as DistributedDataParallel does, then gives exactly the gradient of one process holding
-the whole batch.
+Every process evaluates the same loss over the gathered batch. In the backward pass, `gather` sums
+the gradients of all processes' losses and returns to each process the part of its own rows.
+DistributedDataParallel then averages parameter gradients over processes, which gives exactly the
+gradient of one process holding the whole batch.
 
-Source: METHOD section 7 (contrastive objectives over the global batch). The released code returns
-the local gradient only, so that its effective gradient is 1 / processes of the true one.
+MG-3D's released code returns the local gradient only, so that its effective gradient is
+1 / processes of the true one.
 """
 
 from collections.abc import Sequence
@@ -25,15 +25,15 @@ def world() -> int:
 
 
 def rank() -> int:
-    """Number of this process, 0 to world() - 1."""
+    """Rank of this process, 0 to world() - 1."""
     return dist.get_rank() if world() > 1 else 0
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """Rows of all processes, in the order of their ranks, with gradient; itself on one process.
+    """Concatenate the rows of all processes in rank order; with one process, the tensor itself.
 
-    The first axis may differ between processes, the others may not. Every process must call this
-    the same number of times, in the same order.
+    Differentiable. The first axis may differ between processes, the others may not. Every process
+    must call this the same number of times, in the same order, or all wait for one another.
     """
     if world() == 1:
         return tensor
@@ -44,26 +44,26 @@ def gather_sizes(tensor: Tensor) -> list[int]:
     """Number of rows each process holds, by rank."""
     if world() == 1:
         return [len(tensor)]
-    own = torch.tensor([len(tensor)], device=tensor.device)
-    sizes = [torch.empty_like(own) for _ in range(world())]
-    dist.all_gather(sizes, own)
+    local_size = torch.tensor([len(tensor)], device=tensor.device)
+    sizes = [torch.empty_like(local_size) for _ in range(world())]
+    dist.all_gather(sizes, local_size)
     return [int(size) for size in sizes]
 
 
 def gather_offset(tensor: Tensor) -> int:
-    """Row of the gathered tensor at which this process's own rows begin."""
+    """Index of this process's first row in the gathered tensor."""
     return sum(gather_sizes(tensor)[: rank()])
 
 
 def global_mean(total: Float[Tensor, ""], count: int | float | Tensor) -> Float[Tensor, ""]:
     """Mean over the global batch, from each process's sum and number of terms.
 
-    Averaging the parameter gradients over processes gives the one-process gradient even when the
-    processes hold different numbers of terms, which averaging local means does not.
+    With it, averaging parameter gradients over processes gives the gradient of one process, even
+    when processes hold different numbers of terms. An average of local means would not.
 
     Args:
         total: sum of this process's terms.
-        count: how many they are; 0 is allowed. The mean of no term at all is 0.
+        count: number of this process's terms; may be 0. If all processes have none, the mean is 0.
     """
     terms = torch.as_tensor(count, device=total.device, dtype=total.dtype).detach()
     if world() > 1:
@@ -73,27 +73,27 @@ def global_mean(total: Float[Tensor, ""], count: int | float | Tensor) -> Float[
 
 
 def largest(values: Sequence[float], device: torch.device) -> list[float]:
-    """The largest of each value over all processes, so that all decide the same.
+    """Maximum of each value over all processes, so that all processes take the same decision.
 
     Args:
-        values: as many on every process.
-        device: that the processes talk on.
+        values: the same number on every process.
+        device: used for communication.
     """
     if world() == 1:
         return list(values)
-    own = torch.tensor(values, dtype=torch.float64, device=device)
-    dist.all_reduce(own, op=dist.ReduceOp.MAX)
-    return [float(value) for value in own]
+    maxima = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(maxima, op=dist.ReduceOp.MAX)
+    return [float(value) for value in maxima]
 
 
 class _Gather(torch.autograd.Function):
-    """Forward: all-gather. Backward: sum the gradients of all processes, take the own rows."""
+    """Forward: all-gather. Backward: sum over processes, then the rows of this process."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, sizes: list[int]) -> Tensor:
         ctx.sizes = sizes
         longest = max(sizes)
-        missing = longest - len(tensor)  # all_gather wants equal shapes
+        missing = longest - len(tensor)  # all_gather needs equal shapes: pad, then cut off again
         padded = F.pad(tensor, (0, 0) * (tensor.ndim - 1) + (0, missing)).contiguous()
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded)
@@ -101,7 +101,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        gradient = gradient.contiguous().clone()
+        # Every process's loss depends on these rows: the true gradient is the sum over processes.
+        gradient = gradient.contiguous().clone()  # all_reduce works in place
         dist.all_reduce(gradient)
         start = sum(ctx.sizes[: rank()])
         return gradient[start : start + ctx.sizes[rank()]], None

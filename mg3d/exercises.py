@@ -1,4 +1,4 @@
-"""Check a reader's own implementation without ever stopping the notebook."""
+"""Compare a reader's solution of an exercise with the library; errors are printed, not raised."""
 
 import copy
 import dataclasses
@@ -15,9 +15,9 @@ UNTOUCHED = "○ not attempted yet"
 def check(attempt: Callable[..., Any], reference: Callable[..., Any], *inputs: Any) -> None:
     """Print whether `attempt` equals `reference` on `inputs`; never raise.
 
-    An untouched exercise returns `...`, so the whole notebook still runs from top to bottom. Both
-    functions get copies of the inputs: an attempt that changes them in place is judged by its
-    answer, and spoils nothing below.
+    An exercise not attempted yet returns `...`, so the whole notebook still runs from top to
+    bottom. Both functions get copies of the inputs, so that an attempt that changes them in place
+    does not affect later cells.
 
     Args:
         attempt: the reader's function.
@@ -29,7 +29,7 @@ def check(attempt: Callable[..., Any], reference: Callable[..., Any], *inputs: A
 
 
 def judge(attempt: Callable[..., Any], reference: Callable[..., Any], *inputs: Any) -> str:
-    """What `check` prints, in one line."""
+    """The line that `check` prints."""
     try:
         got = attempt(*_copies(inputs))
     except Exception as error:  # the reader's code may do anything
@@ -51,12 +51,12 @@ def _copies(inputs: tuple[Any, ...]) -> list[Any]:
 
 def _copy(item: Any) -> Any:
     if isinstance(item, torch.Tensor):
-        return item.clone()  # keeps the graph: an answer may ask for gradients
+        return item.clone()  # keeps the graph: a solution may compute gradients
     if isinstance(item, torch.Generator):
-        return item.clone_state()  # both draw the same numbers
+        return item.clone_state()  # solution and reference draw the same numbers
     try:
         return copy.deepcopy(item)
-    except Exception:  # what cannot be copied is passed on
+    except Exception:  # objects that cannot be copied are passed as they are
         return item
 
 
@@ -76,12 +76,12 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _compare(got: Any, expected: Any) -> str:
-    """What is wrong with an answer, the first thing only; empty if nothing is."""
-    found, wanted = dict(_leaves(got)), dict(_leaves(expected))
-    if found.keys() != wanted.keys():
+    """The first difference between answer and reference, in words; empty if there is none."""
+    given, wanted = dict(_leaves(got)), dict(_leaves(expected))
+    if given.keys() != wanted.keys():
         return f"expected {_describe(expected)}, got {_describe(got)}"
     for name, part in wanted.items():
-        fault = _compare_leaf(found[name], part)
+        fault = _compare_leaf(given[name], part)
         if fault:
             return f"{name}: {fault}" if name else fault
     return ""

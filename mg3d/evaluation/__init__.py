@@ -1,1 +1,1 @@
-"""What the encoder is good for: scores on patients it has never seen, each beside its baseline."""
+"""Evaluation on held-out patients: every score is reported beside a baseline."""

@@ -1,4 +1,4 @@
-"""Patients to vectors, in batches and without gradients: what every evaluation starts from."""
+"""Encode patients as vectors, in batches and without gradients; every evaluation starts here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,25 +20,25 @@ from mg3d.text.tokens import tokenize_report
 
 @dataclass(frozen=True)
 class Encoded:
-    """One row a patient (its first volume). Index C runs over the labels."""
+    """Vectors and labels of P patients, one row per patient (its first volume); C labels."""
 
     patient_id: tuple[str, ...]
-    encoder_features: Float[np.ndarray, "P f"]  # vision encoder alone: tokens' mean and maximum
-    volume_vector: Float[np.ndarray, "P d"]  # the model's, knowing nothing of the report
-    report_vector: Float[np.ndarray, "P d"]  # the model's, knowing nothing of the volume
-    report_words: Float[np.ndarray, "P e"]  # frozen embedding layer: mean of the sentences
+    encoder_features: Float[np.ndarray, "P f"]  # vision encoder: mean and maximum over its tokens
+    volume_vector: Float[np.ndarray, "P d"]  # from MG3D.embed_volumes, without the report
+    report_vector: Float[np.ndarray, "P d"]  # from MG3D.embed_reports, without the volume
+    report_words: Float[np.ndarray, "P e"]  # frozen embedding layer, mean over sentences
     labels: Float[np.ndarray, "P C"]  # 1 present, 0 absent, NaN unknown
     label_names: tuple[str, ...]  # of the data set, such as the 18 findings of CT-RATE
 
 
 @torch.no_grad()
 def encode_patients(model: MG3D, dataset: VolumeReportDataset, *, batch_size: int = 32) -> Encoded:
-    """Encode every patient once, each modality alone.
+    """Encode each patient's first volume and its report, each without the other.
 
     Args:
-        model: moved by the caller; used in evaluation mode and left as it was.
+        model: on the device to use; put in evaluation mode, and its mode restored at the end.
         dataset: one split.
-        batch_size: patients at a time; changes no number beyond rounding.
+        batch_size: patients at a time; changes the vectors by rounding only.
     """
     device = next(model.parameters()).device
     loader = DataLoader(
@@ -70,34 +70,35 @@ def encode_patients(model: MG3D, dataset: VolumeReportDataset, *, batch_size: in
 
 @torch.no_grad()
 def project_volumes(head: CLIP, encoded: Encoded) -> Float[np.ndarray, "P d"]:
-    """Volume vectors in the space the CLIP head compares in (unit length)."""
+    """Project volume vectors into the joint space of the CLIP head (unit length)."""
     return _project(head.volume_head, encoded.volume_vector)
 
 
 @torch.no_grad()
 def project_reports(head: CLIP, encoded: Encoded) -> Float[np.ndarray, "P d"]:
-    """Report vectors in the space the CLIP head compares in (unit length)."""
+    """Project report vectors into the joint space of the CLIP head (unit length)."""
     reports = head.choose(vector=encoded.report_vector, words=encoded.report_words)
     return _project(head.report_head, reports)
 
 
 def _project(head: nn.Module, vectors: Float[np.ndarray, "P i"]) -> Float[np.ndarray, "P d"]:
     device = next(head.parameters()).device
-    # In training mode a head that centres would take the mean of the patients it is scored on.
+    # In training mode, a head that centres its inputs would use the mean of held-out patients.
     with evaluating(head):
         return head(torch.from_numpy(vectors).to(device)).float().cpu().numpy()
 
 
 @torch.no_grad()
 def embed_words(model: MG3D, batch: Batch) -> Float[Tensor, "B e"]:
-    """Mean over a report's sentences of the frozen embedding layer: the words, and no order."""
+    """Mean over a report's sentences of the frozen embedding layer: a bag of words."""
     features = model(batch, needed=["embedded_sentences"])
     return masked_mean(features.embedded_sentences, batch.sentence_padding)
 
 
 def batch_sentences(model: MG3D, sentences: Sequence[str]) -> Batch:
-    """Sentences as reports of one sentence each, without a volume."""
+    """Make a batch in which each sentence is a report by itself; volumes are one-voxel dummies."""
     text = model.text_encoder
+    # 64: tokens kept of a sentence
     patients = [
         Patient("", "", torch.zeros(1, 1, 1, 1), tokenize_report(text.tokenizer, [sentence], 64))
         for sentence in sentences

@@ -1,6 +1,6 @@
-"""Scores, each defined once, with intervals over patients.
+"""Metrics, each defined once, with bootstrap intervals over patients.
 
-A score that cannot be computed (a finding nobody has) is NaN, never a number that looks like one.
+An undefined metric, such as the AUROC of a finding without positives, is NaN.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 
 @dataclass(frozen=True)
 class Score:
-    """A number with what it takes to read it."""
+    """A metric with its 95 % bootstrap interval and the number of patients."""
 
     value: float
-    low: float  # end of the 95 % interval over patients
-    high: float
+    low: float  # lower end of the 95 % interval over patients
+    high: float  # upper end
     n: int  # patients
 
     def __str__(self) -> str:
@@ -26,7 +26,9 @@ class Score:
 
 
 def auroc(labels: Float[np.ndarray, " P"], scores: Float[np.ndarray, " P"]) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative, ties as one half.
+    """Area under the ROC curve: the share of (positive, negative) pairs ranked correctly.
+
+    Tied pairs count one half.
 
     Args:
         labels: 1 positive, 0 negative, NaN unknown (left out).
@@ -39,7 +41,8 @@ def auroc(labels: Float[np.ndarray, " P"], scores: Float[np.ndarray, " P"]) -> f
     num_positive, num_negative = int(positive.sum()), int((~positive).sum())
     if not num_positive or not num_negative:
         return float("nan")
-    ranks = rankdata(scores[known])
+    ranks = rankdata(scores[known])  # 1 is the lowest; tied scores share their mean rank
+    # Mann-Whitney U: the rank sum of the positives, less what they get among themselves.
     wins = ranks[positive].sum() - num_positive * (num_positive + 1) / 2
     return float(wins / (num_positive * num_negative))
 
@@ -47,28 +50,29 @@ def auroc(labels: Float[np.ndarray, " P"], scores: Float[np.ndarray, " P"]) -> f
 def aurocs(
     labels: Float[np.ndarray, "P C"], scores: Float[np.ndarray, "P C"]
 ) -> Float[np.ndarray, " C"]:
-    """AUROC of every finding; NaN where a finding has no positive or no negative."""
+    """AUROC per finding; NaN for a finding without positives or without negatives."""
     return np.array([auroc(y, s) for y, s in zip(labels.T, scores.T, strict=True)])
 
 
 def macro(values: Float[np.ndarray, " C"]) -> float:
-    """Mean over the findings that could be scored; NaN if none could."""
+    """Macro average: the mean over findings that are not NaN; NaN if all are."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def recall_at(k: int, similarity: Float[np.ndarray, "Q G"]) -> Float[np.ndarray, " Q"]:
-    """Whether each query's own item (same index) is among its `k` most similar, 0 or 1.
+    """Recall@k per query: 1 if the matching item (same index) is among the `k` most similar, or 0.
 
-    Ties are shared out: a query that ties with others gets the chance of being drawn among them.
+    If other items tie with the matching one, the value is the probability that it is among the
+    first `k` when the tied items are put in random order.
     """
-    own = np.diag(similarity)[:, None]
-    better = (similarity > own).sum(1)
-    tied = (similarity == own).sum(1)  # counts the own item too
+    matching = np.diag(similarity)[:, None]
+    better = (similarity > matching).sum(1)
+    tied = (similarity == matching).sum(1)  # counts the matching item too
     return np.clip((k - better) / tied, 0.0, 1.0)
 
 
 def retrieval_pools(num_patients: int, pool_size: int, seed: int) -> list[Int[np.ndarray, " G"]]:
-    """Disjoint pools of patients, drawn at random; patients that fill no pool are left out.
+    """Split patients at random into disjoint pools of equal size; a last partial pool is dropped.
 
     With fewer patients than `pool_size` there is one pool of all of them.
     """
@@ -84,15 +88,17 @@ def bootstrap(
     seed: int = 0,
     draws: int = 1_000,
 ) -> Score:
-    """A statistic with its 95 % percentile interval over resampled patients.
+    """Percentile bootstrap over patients: a statistic with its 95 % interval.
 
     Args:
-        statistic: of the patients with these indices; a draw for which it is NaN is left out.
-        num_patients: to draw from, with replacement.
-        seed: of the draws.
-        draws: how many.
+        statistic: computes the value from an array of patient indices, which may repeat. A draw
+            for which it is NaN or infinite is left out of the interval.
+        num_patients: number of patients; each draw takes as many, with replacement.
+        seed: of the resampling.
+        draws: number of bootstrap samples.
     """
     numbers = np.random.default_rng(seed)
+    # Whole patients are resampled, so that all findings of one patient stay together.
     values = [statistic(numbers.integers(num_patients, size=num_patients)) for _ in range(draws)]
     finite = np.array([value for value in values if np.isfinite(value)])
     low, high = np.percentile(finite, [2.5, 97.5]) if len(finite) else (np.nan, np.nan)

@@ -1,7 +1,7 @@
-"""Does MLM read the volume? Its loss with another patient's volume, less that with the own one.
+"""Does MLM use the volume? MLM loss with another patient's volume minus that with the matching one.
 
-Both times the same words are hidden of the same reports; only the volumes are swapped. A model that
-guesses from the other words alone loses nothing by the swap.
+Both losses are measured on the same reports with the same hidden words; only the volumes are
+swapped. For a model that predicts words from the rest of the report alone, the difference is 0.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from mg3d.objectives.precision import at_least_float32
 from mg3d.training.heldout import held_out_batches
 from mg3d.training.step import Pretraining
 
-DRAWS = 4  # of hidden words; the question is small, and several draws make its answer sharper
+DRAWS = 4  # word masks to average over: the difference is small, and one mask is noisy
 
 
 @torch.no_grad()
@@ -42,10 +42,10 @@ def mlm_rise(
         dataset: held-out patients.
         config: of the run.
         device: where the model is.
-        draws: how often words are hidden anew; 1: only those of `held_out_losses`.
-        seed: of the interval.
+        draws: number of word masks to average over; 1 uses the mask of `held_out_losses` only.
+        seed: of the bootstrap.
 
-    Returns the mean over patients, in nats a hidden token, with its 95 % interval over patients;
+    Returns the mean over patients, in nats per hidden token, with its 95 % interval over patients;
     None in a run without MLM, or with fewer than two patients to swap.
     """
     mlm = pretraining.find(MLM)
@@ -60,9 +60,12 @@ def mlm_rise(
             for batch in held_out_batches(dataset, words_only, text, device, draw=draw):
                 if len(batch) < 2:
                     continue
+                # Each report gets the volume of the patient before it in the batch.
                 swapped = replace(batch, volume=batch.volume.roll(1, 0))
-                own, other = (_losses(pretraining, mlm, shown) for shown in (batch, swapped))
-                rises[-1].append(other - own)
+                matching_loss, swapped_loss = (
+                    _losses(pretraining, mlm, shown) for shown in (batch, swapped)
+                )
+                rises[-1].append(swapped_loss - matching_loss)
     if not rises or not rises[0]:
         return None
     values = torch.stack([torch.cat(parts) for parts in rises]).mean(dim=0).double().cpu().numpy()
@@ -70,11 +73,11 @@ def mlm_rise(
 
 
 def _losses(pretraining: Pretraining, mlm: MLM, batch: Batch) -> Float[Tensor, " B"]:
-    """Every patient's mean cross-entropy over its hidden tokens."""
+    """Mean cross-entropy over the hidden tokens of each patient."""
     assert batch.word_mask is not None
-    guesses = at_least_float32(mlm.guess(pretraining.model(batch), batch))
-    surprise = torch.zeros(batch.word_mask.shape, dtype=guesses.dtype, device=guesses.device)
-    surprise[batch.word_mask] = F.cross_entropy(
-        guesses, batch.tokens[batch.word_mask].long(), reduction="none"
+    logits = at_least_float32(mlm.guess(pretraining.model(batch), batch))  # (hidden tokens, V)
+    losses = torch.zeros(batch.word_mask.shape, dtype=logits.dtype, device=logits.device)
+    losses[batch.word_mask] = F.cross_entropy(
+        logits, batch.tokens[batch.word_mask].long(), reduction="none"
     )
-    return surprise.sum(dim=1) / batch.word_mask.sum(dim=1).clamp(min=1)
+    return losses.sum(dim=1) / batch.word_mask.sum(dim=1).clamp(min=1)

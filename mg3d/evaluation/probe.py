@@ -1,6 +1,6 @@
-"""Linear probe: what can be read off frozen features with one logistic regression a finding.
+"""Linear probe: how well one logistic regression per finding classifies frozen features.
 
-The features of training patients are standardised, one L2-regularised logistic regression is fitted
+Features are standardised on the training patients, one L2-regularised logistic regression is fitted
 per finding, and AUROC is measured on held-out patients. The regularisation is fixed beforehand: it
 is not chosen on the held-out patients. Always show the same probe on the *untrained* encoder beside
 it: random convolutions are a strong baseline.
@@ -20,7 +20,7 @@ INVERSE_REGULARISATION = 0.01  # sklearn's C
 
 @dataclass(frozen=True)
 class Probe:
-    """Scores of one set of features. Index C runs over the labels."""
+    """Predictions and AUROC of one set of features; P held-out patients, C labels."""
 
     scores: Float[np.ndarray, "P C"]  # predicted log-odds of held-out patients
     labels: Float[np.ndarray, "P C"]
@@ -39,15 +39,15 @@ def linear_probe(
 ) -> Probe:
     """Fit on training patients, score on held-out ones.
 
-    A finding that training patients all have or all lack gets the score 0 for everyone, and an
-    AUROC of NaN: there was nothing to learn it from.
+    A finding of which the training patients show only one class cannot be fitted: its score is 0
+    for every patient and its AUROC NaN.
 
     Args:
-        train_features: one row a training patient.
+        train_features: one row per training patient.
         train_labels: 1, 0, or NaN (that patient is left out for that finding).
-        test_features: one row a held-out patient.
-        test_labels: likewise.
-        names: of the labels; None numbers them.
+        test_features: one row per held-out patient.
+        test_labels: 1, 0 or NaN.
+        names: of the labels; None: their column numbers.
         seed: of the bootstrap.
     """
     from sklearn.linear_model import LogisticRegression
@@ -64,7 +64,7 @@ def linear_probe(
         if learnable[finding]:
             model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=2_000)
             with warnings.catch_warnings():
-                warnings.simplefilter("error")  # a fit that did not converge is no result
+                warnings.simplefilter("error")  # raise if the fit does not converge
                 model.fit(train[known], target)
             scores[:, finding] = model.decision_function(test)
     return score_findings(np.where(learnable, test_labels, np.nan), scores, names=names, seed=seed)
@@ -77,12 +77,12 @@ def score_findings(
     names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Probe:
-    """AUROC of every finding and their mean, with an interval over patients.
+    """AUROC per finding, and their macro average with an interval over patients.
 
     Args:
         labels: 1, 0 or NaN.
         scores: larger means more likely.
-        names: of the labels; None numbers them.
+        names: of the labels; None: their column numbers.
         seed: of the bootstrap.
     """
     values = aurocs(labels, scores)

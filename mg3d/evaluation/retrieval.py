@@ -1,12 +1,11 @@
 """Report-to-volume retrieval: which of 64 volumes belongs to this report?
 
-Two protocols, each with its chance level and its shuffled-report control.
+Two protocols, each with its chance level and a control with shuffled reports.
 
-- **own head**: the model's own `clip` head compares both; nothing is fitted
-  afterwards. Only a model trained with `clip` has one.
-- **alignment head**: a linear map from frozen volume to frozen report features is fitted on
-  training patients (ridge regression, closed form), so that any encoder, also an untrained one, can
-  be asked the same question.
+- **own head**: the model's own `clip` head projects volumes and reports; nothing is fitted. Only a
+  model trained with `clip` has one.
+- **alignment head**: ridge regression from frozen volume features to frozen report features, fitted
+  on training patients, so that any encoder can be evaluated, the untrained one included.
 
 Source: protocol of CT-RATE report-to-volume retrieval (Recall@K), on pools of equal size.
 """
@@ -21,16 +20,16 @@ from mg3d.evaluation.metrics import Score, bootstrap, recall_at, retrieval_pools
 from mg3d.objectives.clip import CLIP
 from mg3d.training.step import Pretraining
 
-RIDGE = 1.0  # times the number of training patients, on standardised features
+RIDGE = 1.0  # L2 penalty per training patient, on standardised features
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Recall of one similarity matrix over pools of patients."""
+    """Recall@k within pools of patients, with chance level and control."""
 
-    recall: Score  # share of reports whose own volume is among the first k
-    shuffled: Score  # the same, each report swapped with another patient's of its pool
-    chance: float  # k over the pool's size
+    recall: Score  # share of reports whose patient's volume is among the first k
+    shuffled: Score  # the same, with each report replaced by another one of its pool
+    chance: float  # k / pool_size, at most 1
     pool_size: int
     k: int
 
@@ -46,10 +45,10 @@ def retrieve(
     """Rank the volumes of each pool for every report of that pool, by cosine.
 
     Args:
-        reports: one row a patient.
-        volumes: one row a patient, same order, same space.
-        k: how many of the first ranks count.
-        pool_size: volumes to choose from; fewer where there are fewer patients.
+        reports: one row per patient.
+        volumes: one row per patient, in the same order and the same space as `reports`.
+        k: a report counts as a hit if its volume is among the first `k`.
+        pool_size: volumes to choose from; all patients if there are fewer.
         seed: of the pools, the shuffling and the bootstrap.
     """
     pools = retrieval_pools(len(reports), pool_size, seed)
@@ -73,11 +72,11 @@ def retrieve(
 def similarity_of(pretraining: Pretraining, encoded: Encoded) -> Float[np.ndarray, "P P"]:
     """Cosine of every report (row) with every volume (column).
 
-    In the space of the clip head, or, without one, of the uni-modal vectors.
+    Vectors are projected by the CLIP head; in a run without one, they are compared as they are.
 
     Args:
-        pretraining: the model that encoded.
-        encoded: its patients.
+        pretraining: the model that `encoded` was made with.
+        encoded: the patients.
     """
     head = pretraining.find(CLIP)
     if head is not None:
@@ -91,20 +90,24 @@ def align(
     test_volumes: Float[np.ndarray, "Q f"],
     test_reports: Float[np.ndarray, "Q e"],
 ) -> tuple[Float[np.ndarray, "Q w"], Float[np.ndarray, "Q w"]]:
-    """Map volume features to report features, fitted on training patients: (volumes, reports).
+    """Predict report features from volume features by ridge regression; (volumes, reports) of test.
 
-    Reports are centred and whitened on the training patients, so that what all reports share does
-    not count, and directions in which they hardly vary are left out (w of e remain); then each
-    report is predicted from the standardised volume features by ridge regression.
+    Report features are centred and PCA-whitened with the training patients' mean and covariance.
+    Centring removes what all reports share; principal components of very small variance are dropped
+    (w of e remain). The regression predicts the whitened report from the standardised volume
+    features. Both returned arrays are in the whitened space, so that their rows can be compared.
     """
     mean, scale = train_volumes.mean(0), train_volumes.std(0) + 1e-6
     centre = train_reports.mean(0)
+    # Whitening: rotate to the principal axes (columns of `axes`) and divide by the standard
+    # deviation along each. Without the threshold, axes without variance would amplify rounding.
     values, axes = np.linalg.eigh(np.cov((train_reports - centre).T))
     keep = values > 1e-4 * values.max()
-    whiten = axes[:, keep] / np.sqrt(values[keep])
+    whiten = axes[:, keep] / np.sqrt(values[keep])  # (e, w)
 
     inputs = (train_volumes - mean) / scale
     targets = (train_reports - centre) @ whiten
+    # Normal equations of ridge regression: (X^T X + penalty I) weight = X^T Y.
     ridge = RIDGE * len(inputs) * np.eye(inputs.shape[1])
     weight = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ targets)
     return (test_volumes - mean) / scale @ weight, (test_reports - centre) @ whiten
@@ -115,10 +118,10 @@ def _unit(rows: Float[np.ndarray, "P d"]) -> Float[np.ndarray, "P d"]:
 
 
 def _derangement(size: int, numbers: np.random.Generator) -> Int[np.ndarray, " G"]:
-    """A random cyclic shift of a random order: nobody keeps their own (if there are two)."""
+    """Draw a permutation without fixed points (for size 1, the identity)."""
     order = numbers.permutation(size)
     shuffled = np.empty(size, dtype=np.int64)
-    shuffled[order] = np.roll(order, 1)
+    shuffled[order] = np.roll(order, 1)  # one cycle through all elements in random order
     return shuffled
 
 

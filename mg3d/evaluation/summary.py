@@ -1,7 +1,7 @@
-"""What pre-training was good for: every score beside its baseline, on patients never seen.
+"""The evaluation of a pre-training run: every score on held-out patients, beside its baseline.
 
-The untrained model goes through the very same protocols: random convolutions already know a good
-deal about a volume, and only the difference was learned.
+The untrained model is evaluated by the same protocols: features of random convolutions already
+classify well above chance, and only the difference was learned.
 """
 
 import json
@@ -28,8 +28,8 @@ class Evaluation:
 
     probe: Probe  # of the vision encoder's features
     retrieval_aligned: Retrieval  # with a linear alignment head fitted on training patients
-    retrieval: Retrieval | None  # with the model's own clip head, if it has one
-    zero_shot: Probe | None  # likewise, of the labels that prompts are written for
+    retrieval: Retrieval | None  # with the model's own CLIP head; None if it has none
+    zero_shot: Probe | None  # of labels with prompts; None without any, or without a CLIP head
 
 
 def evaluate(
@@ -42,10 +42,10 @@ def evaluate(
     """Score a model, trained or not.
 
     Args:
-        pretraining: the model, with its clip head if it has one.
-        train: patients to fit probe and alignment head on.
+        pretraining: the model, with its CLIP head if it has one.
+        train: patients to fit the linear probe and the alignment head on.
         val: held-out patients.
-        seed: of pools and bootstrap.
+        seed: of retrieval pools and bootstrap.
     """
     model = pretraining.model
     fitted, held_out = encode_patients(model, train), encode_patients(model, val)
@@ -63,16 +63,22 @@ def evaluate(
         held_out.encoder_features,
         held_out.report_words,
     )
-    own = scored = None
+    own_head = zero_shot_probe = None
     head = pretraining.find(CLIP)
     if head is not None:
-        own = retrieve(project_reports(head, held_out), project_volumes(head, held_out), seed=seed)
-        scored = zero_shot(model, head, held_out, seed=seed)
-    return Evaluation(probe, retrieve(reports, volumes, seed=seed), own, scored)
+        own_head = retrieve(
+            project_reports(head, held_out), project_volumes(head, held_out), seed=seed
+        )
+        zero_shot_probe = zero_shot(model, head, held_out, seed=seed)
+    return Evaluation(probe, retrieve(reports, volumes, seed=seed), own_head, zero_shot_probe)
 
 
 def gain(after: Probe, before: Probe, *, seed: int = 0) -> Score:
-    """How much the macro AUROC rose, with an interval over patients (the same draws for both)."""
+    """Difference of macro AUROC after and before training, with an interval over patients.
+
+    The bootstrap is paired: both AUROCs of a draw are computed on the same patients.
+    """
+    # Only labels that both probes could score: a probe sets those it could not fit to NaN.
     labels = np.where(np.isnan(before.labels), np.nan, after.labels)
     return bootstrap(
         lambda p: (
@@ -84,10 +90,10 @@ def gain(after: Probe, before: Probe, *, seed: int = 0) -> Score:
 
 
 def summarise(after: Evaluation, before: Evaluation, *, seed: int = 0) -> dict[str, Any]:
-    """The numbers of `metrics.json` that speak about learning, with intervals and baselines.
+    """The evaluation scores of `metrics.json`, with intervals and baselines.
 
-    Keys without a suffix hold the value; `..._interval` the 95 % interval over patients. A score
-    that is undefined (one held-out patient, a finding nobody has, no clip head) is null.
+    Keys without a suffix hold the value; `..._interval` the 95 % interval over patients. An
+    undefined score (one held-out patient, a finding without positives, no CLIP head) is null.
     """
     best, untrained = after.retrieval_aligned, before.retrieval_aligned
     values: dict[str, Any] = {
@@ -115,12 +121,12 @@ def summarise(after: Evaluation, before: Evaluation, *, seed: int = 0) -> dict[s
 
 
 def write_metrics(values: dict[str, Any], path: Path) -> None:
-    """Write numbers as strict JSON: what is not finite becomes null."""
+    """Write numbers as strict JSON; NaN and infinity become null."""
     path.write_text(json.dumps(_finite(values), indent=2, allow_nan=False) + "\n")
 
 
 def named(name: str, score: Score | None) -> dict[str, Any]:
-    """A score as `metrics.json` holds it: the value and its interval; null where there is none."""
+    """A score in the form of `metrics.json`: value and interval, both null if there is no score."""
     if score is None:
         return {name: None, f"{name}_interval": None}
     return {name: _finite(score.value), f"{name}_interval": _finite([score.low, score.high])}

@@ -18,7 +18,7 @@ from mg3d.objectives.objective import Baseline, TrainingPatients
 from mg3d.training.heldout import held_out_batches
 from mg3d.training.step import Pretraining, reads
 
-BASELINES = {name: kind.trivial_model for name, kind in OBJECTIVES.items()}  # in words
+BASELINES = {name: kind.trivial_model for name, kind in OBJECTIVES.items()}  # name -> description
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _mean(values: list[float]) -> float:
 
 
 def token_counts(dataset: VolumeReportDataset, vocabulary_size: int) -> Int[Tensor, " V"]:
-    """How often each token stands in the reports of every patient's first volume."""
+    """How often each token occurs in the training reports, one report per patient."""
     tokens = [
         dataset.reports[row].tokens[dataset.reports[row].word >= 0] for row in dataset.first_volumes
     ]

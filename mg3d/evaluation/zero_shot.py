@@ -1,8 +1,8 @@
-"""Zero-shot classification: name a finding from words alone, with no label ever seen.
+"""Zero-shot classification: score findings by text prompts, without training on labels.
 
-For every finding there are sentences that state it and sentences that deny it. Swapping a denial
-for a statement moves a report in the space where reports and volumes are compared; a volume's score
-is its cosine with that move.
+Each finding has prompts that state it and prompts that deny it. The direction from the denying to
+the stating prompts, in the joint space of the CLIP head, stands for the finding; a volume's score
+is its cosine with that direction.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from mg3d.text.prompts import PROMPTS
 
 @torch.no_grad()
 def finding_direction(model: MG3D, head: CLIP, finding: str) -> Float[Tensor, " d"]:
-    """From the finding denied to the finding stated, unit length.
+    """Direction from the denying to the stating prompts of a finding, unit length.
 
     Args:
         model: embeds the prompts.
-        head: compares; trained with the model.
+        head: the CLIP head, trained with the model.
         finding: one of `CT_RATE_FINDINGS`.
     """
     stated, denied = (batch_sentences(model, prompts) for prompts in PROMPTS[finding])
@@ -39,12 +39,12 @@ def zero_shot_scores(
     volumes: Float[np.ndarray, "P d"],
     findings: Sequence[str] = CT_RATE_FINDINGS,
 ) -> Float[np.ndarray, "P C"]:
-    """How much each volume lies where the finding is stated rather than denied, -1 to 1.
+    """Cosine of each volume with each finding's direction, -1 to 1; larger: more likely present.
 
     Args:
         model: embeds the prompts.
-        head: compares; trained with the model.
-        volumes: unit vectors in the head's space.
+        head: the CLIP head, trained with the model.
+        volumes: unit vectors in the joint space of the head.
         findings: one column each.
     """
     directions = [finding_direction(model, head, finding) for finding in findings]
@@ -52,7 +52,7 @@ def zero_shot_scores(
 
 
 def zero_shot(model: MG3D, head: CLIP, encoded: Encoded, *, seed: int = 0) -> Probe | None:
-    """AUROC of `zero_shot_scores` for every label with prompts; chance is 0.5. None without any."""
+    """AUROC of `zero_shot_scores` per label with prompts (chance 0.5); None if no label has any."""
     names = [name for name in encoded.label_names if name in PROMPTS]
     if not names:
         return None

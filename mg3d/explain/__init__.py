@@ -1,1 +1,1 @@
-"""Where does the model look?"""
+"""Explanations: which parts of a volume decide a score."""

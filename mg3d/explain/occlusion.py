@@ -1,11 +1,11 @@
-"""Where does the model look? Cover one block after the other and see how the answer changes.
+"""Occlusion: replace one block of the volume at a time and measure how a finding's score changes.
 
-The score of a finding (zero-shot: how much more the volume resembles the finding stated than
-denied) is taken again with each block replaced by the average patient's. Where it drops, the model
-had been looking. Works with any encoder and asks nothing of its attention.
+The zero-shot score of the finding is computed again with each block replaced by that of the average
+volume. Blocks at which the score drops support the finding. Works with any encoder; attention maps
+are not used.
 
-Source: Zeiler and Fergus 2014 (occlusion); the average volume as cover is ours, so that a covered
-block still looks like a chest.
+Source: Zeiler and Fergus 2014 (occlusion). They cover with grey; here the average volume is the
+cover, so that a covered block still looks like a chest.
 """
 
 import torch
@@ -34,10 +34,11 @@ def cover_blocks(
             "choose a block that divides it"
         )
     grid = [size // block for size in shape]
-    own = torch.eye(grid[0] * grid[1] * grid[2], dtype=torch.bool).view(-1, 1, *grid)
+    # Row n of the identity matrix marks block n; each entry is then enlarged to a block of voxels.
+    covered = torch.eye(grid[0] * grid[1] * grid[2], dtype=torch.bool).view(-1, 1, *grid)
     for axis in (2, 3, 4):
-        own = own.repeat_interleave(block, dim=axis)  # (N, 1, H, W, D) at the end
-    return torch.where(own.to(volume.device), cover, volume)
+        covered = covered.repeat_interleave(block, dim=axis)  # (N, 1, H, W, D) at the end
+    return torch.where(covered.to(volume.device), cover, volume)
 
 
 @torch.no_grad()
@@ -50,10 +51,10 @@ def explain_finding(
     block: int,
     batch_size: int = 48,
 ) -> Float[Tensor, "h w d"]:
-    """Drop of a finding's zero-shot score when each block is covered; positive where it mattered.
+    """Drop of a finding's zero-shot score per covered block; positive: the block supports it.
 
     Args:
-        pretraining: with a clip head.
+        pretraining: with a CLIP head.
         volume: one patient, 0 to 1 over the HU window.
         finding: one of `CT_RATE_FINDINGS`.
         cover: what blocks are replaced by, such as the mean training volume.
@@ -61,7 +62,7 @@ def explain_finding(
         batch_size: covered copies encoded at a time.
 
     Raises:
-        ValueError: if the model has no clip head.
+        ValueError: if the model has no CLIP head.
     """
     model, head = pretraining.model, pretraining.find(CLIP)
     if head is None:
@@ -70,6 +71,7 @@ def explain_finding(
             "weight clip > 0"
         )
     device = next(model.parameters()).device
+    # The first copy is the volume as it is.
     copies = torch.cat([volume[None], cover_blocks(volume, cover, block)])
     with evaluating(pretraining):
         unit = torch.cat(
@@ -85,7 +87,7 @@ def explain_finding(
 
 
 def pick_patient(dataset: VolumeReportDataset, finding: str) -> int:
-    """Row of the patient whose sign of `finding` fills most voxels; the first if none is known.
+    """Row of the patient with the largest mask of `finding`; the first patient if none has it.
 
     Args:
         dataset: one split.

@@ -1,7 +1,7 @@
 """The encoder handed over to MONAI's SwinUNETR, for segmentation.
 
 Source: MG-3D (arXiv 2412.05876), segmentation; released downstream code: the encoder fills
-`swinViT`, and the conv blocks beside it start fresh unless the checkpoint held them (T4).
+`swinViT`, and the conv blocks beside it start fresh unless the checkpoint held them.
 """
 
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ from mg3d.evaluation.metrics import Score
 from mg3d.evaluation.summary import evaluate, summarise, write_metrics
 from mg3d.training.step import build_pretraining
 
-# DESIGN: what the main notebook's metrics.json says about learning; the rest is the run's own.
+# The evaluation scores of the main notebook's metrics.json; its other entries describe the run.
 PROMISED = {
     "probe_macro_auroc",
     "probe_macro_auroc_untrained",
