@@ -23,6 +23,7 @@ from mg3d.volumes.readers.payload import VolumeError
 AIR = -1000.0  # HU
 BRIGHTEST = 3071.0  # HU of 12 bits
 BRIGHTEST_OF_ALL = 31_000.0  # HU; the extended scale ends at 30,710
+DARKEST = -1500.0  # HU; noise of air ends before
 MOST_PADDING_VALUES = 2
 
 
@@ -147,6 +148,7 @@ def _wrapped(
     as_signed = words.view(words.dtype.str.replace("u", "i"))
     if form.bits_stored < form.bits:
         if as_signed.min() >= 0:
+            _check_sign(one, values)
             return None
         mask = (as_signed >> form.bits_stored == -1) & (as_signed != values)
     elif form.signed or one.modality not in ("", "CT"):
@@ -166,3 +168,22 @@ def _wrapped(
             "PixelRepresentation or BitsStored is wrong; convert the series anew"
         )
     return mask if len(kinds) else None
+
+
+def _check_sign(one: SliceHeader, values: np.ndarray) -> None:
+    """Nothing, if the highest stored bit may be a sign although no word is negative.
+
+    Raises:
+        VolumeError: if it makes bright tissue darker than air: then it is no sign.
+    """
+    if not one.pixels.signed or one.modality not in ("", "CT") or values.min() >= 0:
+        return
+    slope, intercept = one.rescale or (1.0, 0.0)
+    below = np.unique(values[values * slope + intercept < DARKEST])
+    if len(below) > MOST_PADDING_VALUES:
+        raise VolumeError(
+            f"{one.path}: {len(below)} different values far below air once bit "
+            f"{one.pixels.bits_stored - 1} is read as a sign, though no pixel is stored as a "
+            "negative number; the header's BitsStored or PixelRepresentation is wrong; convert the "
+            "series anew"
+        )

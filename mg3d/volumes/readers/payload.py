@@ -22,6 +22,8 @@ WINDOW = {"gzip": 31, "zlib": 15}  # zlib's name for a kind of stream: `wbits`
 OTHER_FORMATS = {
     b"version https://git-lfs": "is a Git LFS pointer in place of the volume; run `git lfs pull`, "
     "or download the real file",
+    b"\0\x05\x16\x07": "is what macOS writes beside a file (AppleDouble), not the volume; "
+    "remove it, and give the file of that name without the leading '._'",
     b"\x89PNG": "is a PNG image, not a NIfTI file; give a CT volume (.nii or .nii.gz)",
     b"\xff\xd8\xff": "is a JPEG image, not a NIfTI file; give a CT volume (.nii or .nii.gz)",
     b"PK\x03\x04": "is a zip archive, not a NIfTI file; unpack it first",

@@ -134,6 +134,19 @@ def test_06_a_whole_image_without_its_sign_is_refused(tmp_path):
         read_volume(write_series(tmp_path / "other scan", slices))
 
 
+def test_05_signed_bits_without_extension_are_read_and_numbers_too_large_for_them_refused(tmp_path):
+    """In 12 signed bits, 0x0F38 is -200; but 2500 would become -1596, darker than any air."""
+    hu = np.clip(hu_of_series(), -1000, 1000)
+    slices = series(hu, offset=0, RescaleIntercept=0, BitsStored=12, HighBit=11)
+    for data in slices:
+        data.PixelData = (np.frombuffer(data.PixelData, np.uint16) & 0x0FFF).tobytes()
+    volume = read_volume(write_series(tmp_path / "scan", slices))
+    np.testing.assert_array_equal(back(volume), hu)
+    slices = series(BitsStored=12, HighBit=11)
+    with pytest.raises(VolumeError, match=r"p017.*different values far below air once bit 11"):
+        read_volume(write_series(tmp_path / "p017", slices))
+
+
 def test_bits_above_those_stored_may_hold_an_overlay(tmp_path):
     slices = series(dtype=np.uint16, BitsStored=12, HighBit=11)
     for data in slices:
