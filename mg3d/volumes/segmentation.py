@@ -1,11 +1,11 @@
 """A segmentation belongs to its image: one grid, one place in the patient, declared classes only.
 
 A label on another grid, one that was interpolated and one with a class that was not declared are
-refused before they are used. Two grids that differ by rounding are one grid: that of the image.
+refused before they are used. Two grids that differ by rounding (a spacing of 1.5112 for 1.51118)
+are one grid, and the image says where both lie.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Shaped
@@ -52,7 +52,10 @@ def check_pair(
 
 
 def check_grids(image: Volume, label: Volume) -> None:
-    """Nothing, if two volumes have one shape and lie at one place.
+    """Nothing, if two volumes lie on one grid: one shape, and corners at one place.
+
+    Up to `APART_MM` and `APART_VOXELS` is what rounded headers explain. Use the image's affine for
+    both after that, or they are brought to grids of different size.
 
     Raises:
         VolumeError: naming both files, if not.
@@ -68,19 +71,6 @@ def check_grids(image: Volume, label: Volume) -> None:
             f"{label.source}: lies up to {apart_mm:.1f} mm off its image {image.source} "
             f"({apart_voxels:.2g} voxels); the geometry of image and label must agree"
         )
-
-
-def on_grid_of(image: Volume, label: Volume) -> Volume:
-    """The label, placed exactly where its image lies.
-
-    A header rounds its numbers (spacing 1.5112 for 1.51118), so that two files of one grid would be
-    brought to two grids of different size. The image says where both lie.
-
-    Raises:
-        VolumeError: if they are further apart than rounding explains; see `check_grids`.
-    """
-    check_grids(image, label)
-    return replace(label, affine=image.affine)
 
 
 def _apart(image: Volume, label: Volume) -> tuple[float, float]:
