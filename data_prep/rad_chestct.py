@@ -26,6 +26,7 @@ from data_prep.rad_chestct_tables import (
     read_labels,
     read_summary,
 )
+from data_prep.walk import Tree, describe_skipped, walk
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
     DatasetDescription,
@@ -35,10 +36,10 @@ from mg3d.preparation.prepare import (
     ScanRecord,
     prepare,
 )
+from mg3d.preparation.records import named
 from mg3d.volumes.readers.npz import ASSUMED, is_npz
 
 SPLITS = ("external", "released")
-NAMED = 20  # scans of a kind that dataset.json names
 
 
 def prepare_rad_chestct(
@@ -67,7 +68,8 @@ def prepare_rad_chestct(
     refused: list[Refusal] = []
     scans = read_summary(root, refused)
     present, unused = read_labels(root, refused)
-    records = list(_records(root, scans, present, split, refused))
+    tree = walk(root)
+    records = list(_records(root, tree, scans, present, split, refused))
     taken = {record.volume_id for record in records}
     dataset = DatasetDescription(
         source="Rad-ChestCT",
@@ -82,8 +84,9 @@ def prepare_rad_chestct(
             "coarser_counterparts": COARSER,
             "findings_without_counterpart": list(WITHOUT_COUNTERPART),
             "abnormalities_without_counterpart": unused,
-            "scans_without_volume": _named(sorted(scans.keys() - taken)),
-            "scans_without_labels": _named(sorted(taken - present.keys())),
+            "scans_without_volume": named(sorted(scans.keys() - taken)),
+            "scans_without_labels": named(sorted(taken - present.keys())),
+            **describe_skipped(tree, root),
         },
     )
     return prepare(records, output, dataset, options)
@@ -91,6 +94,7 @@ def prepare_rad_chestct(
 
 def _records(
     root: Path,
+    tree: Tree,
     scans: Mapping[str, Scan],
     present: Mapping[str, Mapping[str, int | None]],
     split: str,
@@ -98,7 +102,7 @@ def _records(
 ) -> Iterator[ScanRecord]:
     """One record per array whose scan is in the summary, in the order of their names."""
     seen: dict[str, str] = {}
-    for path in sorted(p for p in root.rglob("*") if is_npz(p) and not p.name.startswith(".")):
+    for path in filter(is_npz, tree.files):
         file, scan_id = path.relative_to(root).as_posix(), path.stem
         scan = scans.get(scan_id)
         if scan is None:
@@ -129,10 +133,6 @@ def _abnormalities(
         {"volume_id": scan, **{name: "" if v is None else v for name, v in its.items()}}
         for scan, its in zip(scans, values, strict=True)
     ]
-
-
-def _named(scan_ids: list[str]) -> dict[str, Any]:
-    return {"count": len(scan_ids), "first": scan_ids[:NAMED]}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,8 +1,9 @@
 """What counts as the same source on a restart: the same bytes, whatever their clock says.
 
 A file that was replaced may be older than the one before (tar and rsync keep times) and of the same
-size. So content decides, never time: of a gzip file its size and both ends, since the last bytes of
-a gzip stream are the checksum of all that it holds; of every other file all of its bytes.
+size. So content decides, never time: of a packed file (gzip, or a zip such as .npz) its size and
+both ends, since its last bytes hold the checksums of all that is in it; of every other file all
+bytes.
 """
 
 import hashlib
@@ -12,8 +13,8 @@ from mg3d.volumes.readers.metaimage import MOST_HEADER, read_meta_header
 
 __all__ = ["files_of", "fingerprint", "size_on_disk"]
 
-GZIP = b"\x1f\x8b"
-END = 1 << 16  # bytes of each end of a gzip file
+PACKED = (b"\x1f\x8b", b"PK\x03\x04")  # how gzip and zip files start
+END = 1 << 16  # bytes of each end of a packed file
 CHUNK = 1 << 20
 
 
@@ -58,7 +59,7 @@ def _add_content(path: Path, digest: hashlib.blake2b) -> None:
     with path.open("rb") as file:
         start = file.read(END)
         digest.update(start)
-        if start.startswith(GZIP):
+        if start.startswith(PACKED):
             size = path.stat().st_size
             file.seek(max(END, size - END))
         while chunk := file.read(CHUNK):

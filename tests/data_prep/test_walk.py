@@ -14,6 +14,7 @@ from data_prep.ctrg_chest import prepare_ctrg_chest
 from data_prep.luna16 import prepare_luna16
 from data_prep.msd import prepare_msd
 from data_prep.phantom.layouts.__main__ import LAYOUTS
+from data_prep.rad_chestct import prepare_rad_chestct
 from data_prep.stoic2021 import prepare_stoic2021
 from data_prep.walk import is_left_behind, walk
 from mg3d.data.manifest import read_manifest
@@ -32,6 +33,7 @@ SOURCES = {  # layout -> patients, folder inside, importer, form, its own option
     "ctrg_chest-jpg": (2, "", prepare_ctrg_chest, PICTURES, {}),
     "luna16": (2, "", prepare_luna16, SMALL, {}),
     "msd_lung": (2, "Task06_Lung", prepare_msd, SMALL, {}),
+    "rad_chestct": (2, "", prepare_rad_chestct, SMALL, {}),
     "stoic2021": (3, "", prepare_stoic2021, SMALL, {"folds": 2}),
 }
 LEFT = ("._{}", "Thumbs.db", "desktop.ini", ".DS_Store", "readme.txt")
@@ -150,7 +152,7 @@ def test_row_11_what_systems_leave_behind_changes_nothing_and_is_counted(
     (raw / "__MACOSX" / "scan.nii.gz").write_bytes(b"no data")
     done = take(layout, raw, tmp_path / "out")
     assert done[:2] == expected[:2]
-    if layout in ("acdc", "covid19_20", "luna16", "stoic2021"):
+    if layout in ("acdc", "covid19_20", "luna16", "rad_chestct", "stoic2021"):
         assert done[2]["count"] >= 4
         assert "are no data" in caplog.text or "leave behind were skipped" in caplog.text
     if layout in ("cc_ccii", "ctrg_chest-jpg"):

@@ -150,6 +150,17 @@ def test_row_13_any_voxel_of_a_packed_file_counts_though_only_its_ends_are_read(
     assert len(seen) == 8
 
 
+def test_row_13_any_voxel_of_a_zip_counts_too(tmp_path):
+    path, seen = tmp_path / "scan.npz", set()
+    voxels = np.random.default_rng(0).integers(0, 999, (64, 64, 64)).astype(np.int16)
+    for place in range(0, voxels.size, 37_449):
+        changed = voxels.copy()
+        changed.flat[place] += 1
+        np.savez(path, ct=changed)
+        seen.add((path.stat().st_size, fingerprint(path)))
+    assert (len({size for size, _ in seen}), len(seen)) == (1, 8)
+
+
 def test_row_13_the_file_that_a_header_names_belongs_to_the_source(tmp_path):
     path = write_mhd(tmp_path, 0)
     assert [file.name for file in files_of(path)] == ["scan.mhd", "voxels of the scan.bin"]
