@@ -7,15 +7,14 @@ A loss says little alone. Each objective names its trivial model and computes th
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from mg3d.config import PretrainConfig
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.modes import evaluating
 from mg3d.objectives import OBJECTIVES
-from mg3d.objectives.objective import Baseline, TrainingPatients
+from mg3d.objectives.objective import Baseline
 from mg3d.training.heldout import held_out_batches
+from mg3d.training.patients import known_of
 from mg3d.training.step import Pretraining, reads
 
 BASELINES = {name: kind.trivial_model for name, kind in OBJECTIVES.items()}  # name -> description
@@ -54,7 +53,7 @@ def trivial_losses(
     """
     device = next(pretraining.parameters()).device
     text = pretraining.model.text_encoder
-    known = TrainingPatients(train.mean_volume, lambda: token_counts(train, text.vocabulary_size))
+    known = known_of(train, text.vocabulary_size)
     found: dict[str, list[Baseline]] = {}
     with evaluating(pretraining):
         for batch in held_out_batches(val, config, text, device):
@@ -81,11 +80,3 @@ def _means_of(what: str, found: dict[str, list[Baseline]]) -> dict[str, float]:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-def token_counts(dataset: VolumeReportDataset, vocabulary_size: int) -> Int[Tensor, " V"]:
-    """How often each token occurs in the training reports, one report per patient."""
-    tokens = [
-        dataset.reports[row].tokens[dataset.reports[row].word >= 0] for row in dataset.first_volumes
-    ]
-    return torch.bincount(torch.cat(tokens), minlength=vocabulary_size)

@@ -38,7 +38,7 @@ class MIM(Objective):
         output_stride: 1 reconstructs the volume itself; 2 the volume averaged over 2^3 voxels,
             which leaves out the decoder's most expensive stage; and so on.
         mean_shape: shape of the volume, if the decoder is to predict the difference from a mean
-            volume (`start_from`) instead of the volume itself. Not in the paper: for runs too
+            volume (see `start`) instead of the volume itself. Not in the paper: for runs too
             short to learn the mean by gradient.
         checkpointing: recompute the decoder in the backward pass instead of keeping its maps.
 
@@ -90,14 +90,10 @@ class MIM(Objective):
             checkpointing=config.compute.activation_checkpointing,
         )
 
-    def start_from(self, mean_volume: Float[Tensor, "1 H W D"]) -> None:
-        """Predict differences from this volume from here on.
-
-        Args:
-            mean_volume: of the training patients, 0 to 1 over the HU window.
-        """
-        assert self.mean is not None  # built with mean_shape
-        self.mean.copy_(F.avg_pool3d(mean_volume[None], self.output_stride))
+    def start(self, train: TrainingPatients) -> None:
+        """Predict differences from the mean training volume, if built with `mean_shape`."""
+        if self.mean is not None:
+            self.mean.copy_(F.avg_pool3d(train.mean_volume[None], self.output_stride))
 
     def decode(self, tokens: Float[Tensor, "B d h w e"]) -> Float[Tensor, "B 1 H W D"]:
         """Voxels at output_stride from a grid of tokens.

@@ -21,7 +21,7 @@ from mg3d.model import MG3D, Features
 
 @dataclass(frozen=True)
 class TrainingPatients:
-    """What a trivial baseline may know of the training patients, computed at its first use.
+    """What heads and trivial baselines may know of the training patients, computed at first use.
 
     Args:
         compute_mean_volume: reads all volumes.
@@ -91,6 +91,12 @@ class Objective(nn.Module, ABC):
             features: of the batch, as the model computes them.
             batch: held-out patients, with the same parts hidden as for the loss.
             train: what the trivial model may have learned.
+        """
+
+    def start(self, train: TrainingPatients) -> None:
+        """Take from the training patients what the head begins with; most objectives need nothing.
+
+        Called once, before the first step of a new run.
         """
 
     def compile_parts(self) -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from mg3d.config import PretrainConfig, flatten, parse_config
 from mg3d.data.dataset import VolumeReportDataset
-from mg3d.objectives.mim import MIM
 from mg3d.training.devices import start_devices
 from mg3d.training.fit import fit
 from mg3d.training.heldout import held_out_losses
 from mg3d.training.history import History
 from mg3d.training.optimiser import build_optimiser, rate_of
-from mg3d.training.patients import fit_batch, hidden_batches, load_patients
+from mg3d.training.patients import fit_batch, hidden_batches, known_of, load_patients
 from mg3d.training.run_folder import RunFolder
 from mg3d.training.run_log import RunLog
 from mg3d.training.step import Pretraining, build_pretraining, pretrain_step
@@ -77,9 +76,8 @@ def pretrain(
     text.to(devices.device)
     train, val = load_patients(config, Path(data_dir), text.tokenizer)
     config, notes = fit_batch(config, len(train.patients), devices.world)
-    mim = pretraining.find(MIM)
-    if mim is not None and config.objectives.mim_from_mean and not goes_on:
-        mim.start_from(train.mean_volume())
+    if not goes_on:
+        pretraining.start(known_of(train, text.vocabulary_size))
     fitted = fit(
         pretraining,
         pretrain_step,

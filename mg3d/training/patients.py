@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mg3d.config import PretrainConfig, change
 from mg3d.data.batch import Batch, collate
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.form import PreparedForm
+from mg3d.objectives.objective import TrainingPatients
 from mg3d.text.encoder import TextEncoder
 from mg3d.training.devices import Devices
 from mg3d.training.sampler import StepSampler
@@ -141,3 +144,16 @@ def hidden_batches(
         return (hide(s.batch, config, text, s.generator, first=s.first) for s in shown(steps))
 
     return batches
+
+
+def known_of(train: VolumeReportDataset, vocabulary_size: int) -> TrainingPatients:
+    """What heads and trivial baselines may know of these training patients."""
+    return TrainingPatients(train.mean_volume, lambda: token_counts(train, vocabulary_size))
+
+
+def token_counts(dataset: VolumeReportDataset, vocabulary_size: int) -> Int[Tensor, " V"]:
+    """How often each token occurs in the training reports, one report per patient."""
+    tokens = [
+        dataset.reports[row].tokens[dataset.reports[row].word >= 0] for row in dataset.first_volumes
+    ]
+    return torch.bincount(torch.cat(tokens), minlength=vocabulary_size)

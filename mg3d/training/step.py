@@ -17,6 +17,7 @@ from mg3d.data.batch import Batch
 from mg3d.distributed import gather_sizes
 from mg3d.model import MG3D, build_model
 from mg3d.objectives import OBJECTIVES, Objective
+from mg3d.objectives.objective import TrainingPatients
 from mg3d.text.encoder import TextEncoder
 from mg3d.weights.hub import HubModel
 
@@ -63,6 +64,11 @@ class Pretraining(HubModel):
         cls, settings: dict[str, Any], source: Path, **given: Any
     ) -> "Pretraining":
         return build_pretraining(parse_config(settings["settings"], source), **given)
+
+    def start(self, train: TrainingPatients) -> None:
+        """Let every objective take from the training patients what its head begins with."""
+        for objective in self.objectives.values():
+            objective.start(train)
 
     def find(self, kind: type[Kind]) -> Kind | None:
         """The objective of this kind, whose heads evaluation asks too; None in a run without it."""

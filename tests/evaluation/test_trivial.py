@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from mg3d.config import change
-from mg3d.evaluation.trivial import BASELINES, token_counts, trivial_losses
+from mg3d.evaluation.trivial import BASELINES, trivial_losses
 from mg3d.objectives import OBJECTIVES
 from mg3d.objectives.sfr import SFR
 from mg3d.objectives.ssm import SSM, ssm_loss
 from mg3d.training.heldout import held_out_batches
-from mg3d.training.patients import load_patients
+from mg3d.training.patients import load_patients, token_counts
 from mg3d.training.step import build_pretraining
 
 

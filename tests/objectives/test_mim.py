@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mg3d.objectives.mim import MIM, coarsen, hidden_error, mean_volume_loss
+from mg3d.objectives.objective import TrainingPatients
 
 
 @pytest.fixture
@@ -202,3 +203,15 @@ def test_mean_volume_at_half_resolution_is_compared_at_half_resolution():
     guess, _ = coarsen(mean[None], hidden[:1], 2)
     expected = ((guess - target) ** 2 * share).sum() / share.sum()
     torch.testing.assert_close(mean_volume_loss(mean, volume, hidden, output_stride=2), expected)
+
+
+def test_the_mean_volume_is_taken_at_the_output_s_resolution_if_asked_for():
+    volume = torch.rand(1, 8, 8, 8)
+    train = TrainingPatients(lambda: volume, lambda: torch.zeros(1))
+    with_mean = MIM(16, 4, 2, mean_shape=(8, 8, 8))
+    with_mean.start(train)
+    halves = volume.reshape(1, 4, 2, 4, 2, 4, 2).mean(dim=(2, 4, 6))
+    torch.testing.assert_close(with_mean.mean[0], halves)
+    without = MIM(16, 4, 2)
+    without.start(train)
+    assert without.mean is None

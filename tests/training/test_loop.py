@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mg3d.config import change, read_config
+from mg3d.objectives.mim import MIM
 from mg3d.training.loop import pretrain
 from mg3d.training.step import build_pretraining
 
@@ -183,3 +184,15 @@ def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint(train,
         train(config)
     state = json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())
     assert state["step"] == 1
+
+
+def test_objectives_see_the_training_patients_once_and_not_when_a_run_goes_on(
+    train, config, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(MIM, "start", lambda self, known: seen.append(known.mean_volume.shape))
+    config = change(config, weights=config.weights.only("mim"))
+    train(config, stop_after=2)
+    assert seen == [(1, 32, 32, 32)]
+    train(config, resume=True)
+    assert len(seen) == 1
