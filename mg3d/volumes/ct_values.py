@@ -21,7 +21,6 @@ LANDMARKS = {  # HU range, and the least share of voxels in it
 }
 PADDING_BELOW = -1100.0  # outside the scanned circle: -2048, -3024, -8192 and others
 MOST_BELOW = 0.1  # share of voxels below that have no value in common, as padding has
-BRIGHTEST_OF_ALL = 31_000.0  # HU; the extended scale ends at 30,710
 
 SHIFTED_AIR = 0.02  # least share of air where an intercept has made it
 TISSUE_ABOVE, NEAR_WATER = -500.0, 200.0

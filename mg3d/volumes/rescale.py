@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mg3d.volumes.ct_values import BRIGHTEST_OF_ALL, missing_landmarks, unlike_ct
+from mg3d.volumes.ct_values import missing_landmarks, unlike_ct
+from mg3d.volumes.readers.stored import BRIGHTEST_OF_ALL
 from mg3d.volumes.volume import Volume, VolumeError
 
 RELEASES = ("first", "corrected", "unknown")

@@ -19,10 +19,10 @@ from jaxtyping import Bool, Shaped
 from mg3d.volumes.readers.dicom_file import damaged, decoding, open_dicom, reading
 from mg3d.volumes.readers.dicom_slice import SliceHeader
 from mg3d.volumes.readers.payload import VolumeError
+from mg3d.volumes.readers.stored import BRIGHTEST_OF_ALL
 
 AIR = -1000.0  # HU
 BRIGHTEST = 3071.0  # HU of 12 bits
-BRIGHTEST_OF_ALL = 31_000.0  # HU; the extended scale ends at 30,710
 DARKEST = -1500.0  # HU; noise of air ends before
 MOST_PADDING_VALUES = 2
 

@@ -1,7 +1,7 @@
 """The bytes of a volume file: complete, unpacked and checked, or an error that says what is wrong.
 
 A gzip stream is read to its end, so that its checksum is compared: a reader that stops after the
-last voxel passes on damaged voxels without a word. Nothing large is allocated before it is known
+last voxel passes on damaged voxels in silence. Nothing large is allocated before it is known
 that the file can hold it.
 """
 

@@ -19,6 +19,7 @@ OBLIQUE_DEGREES = 5.0
 MOST = 1e20  # of a voxel; more is no measurement, and 32 bits soon overflow
 SCALES = (1e-12, 1e12)  # of a slope; an intercept has the same upper end
 FEW_SLICES = 20  # fewer along an axis are accepted with a warning
+BRIGHTEST_OF_ALL = 31_000.0  # HU; the extended scale ends at 30,710
 MODALITIES = (  # of DICOM, which may be named in a message
     *("CT", "MR", "PT", "NM", "US", "CR", "DX", "RF", "XA", "MG", "OT", "SC", "SEG", "RTDOSE"),
     *("RTSTRUCT", "SR", "PR", "KO", "REG", "OPT", "ES", "SM", "BI"),
@@ -111,7 +112,7 @@ def check_scaling(path: Path, slope: float, intercept: float) -> None:
 
 
 def check_voxels(path: Path, image: StoredImage) -> StoredImage:
-    """The same image, air where it held no number (in place), and a word about few slices.
+    """The same image, air where it held no number (in place), and a warning about few slices.
 
     Raises:
         VolumeError: if there is no finite voxel, or one slice only.

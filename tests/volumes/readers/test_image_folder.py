@@ -133,7 +133,7 @@ def test_a_broken_slice_is_refused_by_name_and_reason(kind, reason, tmp_path):
         read_slices(folder)
 
 
-def test_a_jpeg_under_the_name_of_a_png_is_read_with_a_word(tmp_path):
+def test_a_jpeg_under_the_name_of_a_png_is_read_with_a_warning(tmp_path):
     folder = save(tmp_path / "scan", grey(), format="JPEG")
     assert "JPEG images under the name of PNG (30 times)" in read_slices(folder).warnings
 
