@@ -9,12 +9,14 @@ Source: header and columns as the authors' published code reads them
 """
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.tables import TableError, read_label, read_table, show
+from data_prep.decode import TableError, decode
+from data_prep.tables import read_label, read_table, show
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.preparation.records import Refusal
 
@@ -127,30 +129,29 @@ def read_labels(root: Path, refused: list[Refusal]) -> tuple[dict[str, Presence]
 
 def _read_label_table(path: Path) -> Iterator[tuple[int, str, Presence]]:
     """Row by row: its 4,369 columns would fill gigabytes as a table of dicts."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            header = [name.strip() for name in next(reader, [])]
-            columns = _columns_of(path, header)
-            id_column = header.index(ID)
-            for fields in reader:
-                if not fields:
-                    continue
-                if len(fields) != len(header):
-                    raise TableError(
-                        f"{path}, line {reader.line_num}: {len(fields)} fields, expected "
-                        f"{len(header)} (cut off?); fetch the file again"
-                    )
-                labels = {
-                    abnormality: _any(path, reader.line_num, [fields[c] for c in its])
-                    for abnormality, its in columns.items()
-                }
-                yield reader.line_num, fields[id_column].strip(), labels
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise TableError(
-                f"{path}, near line {reader.line_num}: no comma-separated table in UTF-8 (cut "
-                "off?); fetch the file again"
-            ) from error
+    reader = csv.reader(io.StringIO(decode(path), newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        columns = _columns_of(path, header)
+        id_column = header.index(ID)
+        for fields in reader:
+            if not any(map(str.strip, fields)):
+                continue
+            if len(fields) != len(header):
+                raise TableError(
+                    f"{path}, line {reader.line_num}: {len(fields)} fields, expected "
+                    f"{len(header)} (cut off?); fetch the file again"
+                )
+            labels = {
+                abnormality: _any(path, reader.line_num, [fields[c] for c in its])
+                for abnormality, its in columns.items()
+            }
+            yield reader.line_num, fields[id_column].strip(), labels
+    except csv.Error as error:
+        raise TableError(
+            f"{path}, near line {reader.line_num}: {error} (cut off inside a quoted field?); "
+            "fetch the file again"
+        ) from error
 
 
 def _columns_of(path: Path, header: list[str]) -> dict[str, list[int]]:
@@ -167,7 +168,8 @@ def _columns_of(path: Path, header: list[str]) -> dict[str, list[int]]:
             f"{path}: column {lacks} not found among {len(header)} columns; is it the authors' "
             "table of abnormalities and locations?"
         )
-    if len(set(header)) != len(header):
+    names = [name for name in header if name == ID or BETWEEN in name]  # not a spreadsheet's rest
+    if len(set(names)) != len(names):
         raise TableError(f"{path}: a column is there twice; fetch the file again")
     return columns
 

@@ -246,6 +246,29 @@ def test_a_damaged_table_of_labels_is_named(raw, tmp_path, old, new, message, ca
     assert re.search(message, error)
 
 
+def test_tables_as_spreadsheets_save_them_are_the_same_tables(raw, tmp_path):
+    prepared(raw, tmp_path / "out")
+    for path in raw.glob("*.csv"):
+        lines = path.read_text().splitlines()
+        text = "\r\n".join(f"{line},," for line in [*lines, "," * lines[0].count(",")])
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    done = prepared(raw, tmp_path / "saved")
+    assert done.exit_status == 0
+    for name in ("manifest.csv", "abnormalities.csv"):
+        assert (tmp_path / "saved" / name).read_text() == (tmp_path / "out" / name).read_text()
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [(b"PK\x03\x04", "Excel workbook"), (b"", "empty file"), (b"<html>", "a web page"),
+     (b"\x1f\x8b", "gzip"), (b"NoteAcc_DEID\xff", "not UTF-8")],
+)  # fmt: skip
+def test_what_is_no_table_is_said(raw, tmp_path, content, message, capsys):
+    (raw / TRAIN).write_bytes(content)
+    assert main(["--source", str(raw), "--output", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_without_summary_or_labels_nothing_is_begun(raw, tmp_path, capsys):
     for path in raw.glob("img*.csv"):
         path.unlink()
