@@ -1,1 +1,1 @@
-"""From a report to tokens that know their sentence, and the frozen encoders that read them."""
+"""From a report to tokens with their sentence and word, and the frozen encoders that read them."""

@@ -33,14 +33,14 @@ EMBEDDED = Path(__file__).parent / "embedded"
 
 @dataclass(frozen=True)
 class TextStates:
-    """What a frozen encoder makes of tokens; zero at padding, unless it was asked for."""
+    """Token features of a frozen encoder; 0 at padding, unless `keep_padding` asks for them."""
 
     embedded: Float[Tensor, "B T e"]  # embedding layer: token + position + type, normalised
     hidden: Float[Tensor, "B T e"]  # last layer
 
 
 class TextEncoder(nn.Module):
-    """A text encoder that stays as it is: no gradient, no dropout, whatever `train()` is told.
+    """A frozen text encoder: no gradient and no dropout, even after `train()`.
 
     Args:
         model: a Hugging Face encoder with an `embeddings` layer (BERT, RoBERTa, ELECTRA, ...).
@@ -117,7 +117,7 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def identity(self, sentences: Sequence[str]) -> Float[Tensor, "S e"]:
-        """What each sentence says, by its words alone: frozen, the same in any report."""
+        """Mean of each sentence's embedding layer, read alone: the same in any report."""
         rows = [self._sentence_identity(sentence) for sentence in sentences]
         return torch.stack(rows) if rows else torch.zeros(0, self.width, device=self._device)
 

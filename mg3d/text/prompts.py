@@ -1,4 +1,4 @@
-"""What to ask for, zero-shot: for every finding a few sentences that assert it and that deny it.
+"""Zero-shot prompts: for every finding a few sentences that assert it and that deny it.
 
 A volume is scored by how much closer it lies to the assertions than to the denials. The wordings
 are a report's, not a label's ("the heart is enlarged", not "cardiomegaly: yes"), and name no side,

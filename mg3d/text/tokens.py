@@ -1,4 +1,4 @@
-"""Tokens of a report, each knowing its sentence and its whole word.
+"""Tokens of a report, each with the number of its sentence and of its whole word.
 
 Sentences are what SFR and SSM compare, whole words what MLM hides, so both are settled once, here.
 
@@ -29,7 +29,7 @@ class TokenizedReport:
 
 
 def tokenize_report(tokenizer: Any, sentences: Sequence[str], max_tokens: int) -> TokenizedReport:
-    """Tokenise a whole report at once and remember where each token comes from.
+    """Tokenise a whole report at once and record which sentence and word each token is from.
 
     Args:
         tokenizer: a fast Hugging Face tokenizer, such as `TextEncoder.tokenizer`.
