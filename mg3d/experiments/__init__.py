@@ -1,1 +1,1 @@
-"""Trainings compared with one another."""
+"""Experiments: grids of training runs, whose scores are compared in one table."""

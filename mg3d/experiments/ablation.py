@@ -1,12 +1,12 @@
-"""Which objectives teach the encoder? Every combination under the same trainer, on the phantom.
+"""Ablation: train with different sets of objectives and compare the encoders.
 
     python -m mg3d.experiments.ablation --data DIR --steps 200 --seeds 0 1 > runs.csv
 
-trains each configuration and prints one row for each run and score. `--reports "other patients'"`
-is the control: the same training, every report another patient's. Besides the objectives, the
-settings in which the small presets depart from the released method are put back one at a time. The
-table that the notebook `03_pretrain` draws is made from the rows by
-`python -m mg3d.experiments.results`.
+trains each configuration and prints one row per run and score. `--reports "other patients'"` is the
+control: the same training, with each report replaced by another patient's. Besides objectives, it
+varies the settings in which the small presets differ from the paper: each is set to the paper's
+value, one at a time. `python -m mg3d.experiments.results` makes the table that the notebook
+`03_pretrain` draws from these rows.
 """
 
 import argparse
@@ -21,12 +21,13 @@ from mg3d.experiments.scored import pretraining_point, score_pretraining
 
 MODULE = "mg3d.experiments.ablation"
 PAPER = ("mim", "mlm", "sfr", "cml", "dfa", "ssm")
-DEPARTURES: dict[str, dict[str, Any]] = {  # of the small presets, each put back as in the paper
+# Settings of the paper that the small presets change; each row sets one of them as in the paper.
+DEPARTURES: dict[str, dict[str, Any]] = {
     "CLIP on the learnt report vector": {"clip_text": "vector"},
     "15 % of the words hidden": {"word_mask_ratio": 0.15},
-    "MIM from nothing": {"mim_from_mean": False},
-    "SFR's target learns along": {"sfr_learn_target": True},
-    "volumes unchanged": {
+    "MIM of voxel values": {"mim_from_mean": False},  # not their difference from the mean
+    "SFR's target learned": {"sfr_learn_target": True},
+    "no augmentation": {
         **{"jitter_shift": 0, "jitter_contrast": 0.0},
         **{"jitter_brightness": 0.0, "jitter_noise": 0.0},
     },
@@ -35,7 +36,7 @@ DEPARTURES: dict[str, dict[str, Any]] = {  # of the small presets, each put back
 
 
 def configurations(preset: PretrainConfig) -> dict[str, PretrainConfig]:
-    """Every row of the table: name -> settings."""
+    """All configurations of the ablation: name -> settings."""
     six = preset.weights.without("clip")
     weights = {
         "six + clip": preset.weights,
@@ -51,28 +52,28 @@ def configurations(preset: PretrainConfig) -> dict[str, PretrainConfig]:
 
 
 def group_of(name: str) -> str:
-    """Under which head a row stands in the figure."""
+    """Heading under which the figure lists a configuration."""
     if name.endswith(SHUFFLED):
         return "control"
     if "," in name:
-        return "a setting put back"
+        return "one setting as in the paper"
     if "without" in name:
         return "one left out"
     return "one alone" if name.startswith("only") and name != "only clip" else "together"
 
 
-def means(part: str, name: str, rows: Container[str]) -> bool:
-    """Whether a part asks for a row: by its whole name, or, if none is called so, by a piece."""
-    return part == name if part in rows else part in name
+def matches(pattern: str, name: str, rows: Container[str]) -> bool:
+    """Whether `--only pattern` selects a configuration: by its name, else by a part of its name."""
+    return pattern == name if pattern in rows else pattern in name
 
 
 def ablation_points(asked: argparse.Namespace) -> list[Point]:
-    """The grid; seeds outermost, so that an interrupted table is whole for some."""
+    """The grid of runs. Seeds vary slowest, so that an interrupted run has complete seeds."""
     rows = configurations(find_preset(asked.preset))
     chosen = {
         name: config
         for name, config in rows.items()
-        if not asked.only or any(means(part, name, rows) for part in asked.only)
+        if not asked.only or any(matches(pattern, name, rows) for pattern in asked.only)
     }
     if not chosen:
         raise ValueError(f"no configuration is called {asked.only}; there are {', '.join(rows)}")
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line; see the module's first lines."""
     parser = grid_parser(MODULE, __doc__)
     parser.add_argument(
-        "--only", nargs="+", help="configurations called so, or whose name holds it"
+        "--only", nargs="+", help="names of configurations, or parts of their names"
     )
     parser.add_argument(
         "--reports", nargs="+", choices=REPORTS, default=["own"], help="whose reports to train on"

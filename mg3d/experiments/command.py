@@ -1,7 +1,7 @@
-"""What the commands of all experiments share: where runs are kept, seeds, parts of a job array.
+"""Command-line options that all experiments share: run folder, seeds, part of a job array.
 
-Each `python -m mg3d.experiments.NAME` prints one tidy CSV, a row for each run and score; what
-happens meanwhile goes to stderr.
+Each `python -m mg3d.experiments.NAME` prints one tidy CSV to stdout, one row per run and score;
+progress goes to stderr.
 """
 
 import argparse
@@ -20,13 +20,13 @@ Points = Callable[[argparse.Namespace], Sequence[Point]]
 def grid_parser(
     module: str, description: str | None, *, folders: str | None = None, steps: bool = True
 ) -> argparse.ArgumentParser:
-    """The arguments of every experiment; its own may be added.
+    """A parser with the options that all experiments share; an experiment can add more.
 
     Args:
-        module: as it is called, `mg3d.experiments.NAME`.
+        module: name after `python -m`, such as `mg3d.experiments.ablation`.
         description: the module's docstring.
-        folders: how many prepared folders `--data` takes, as `nargs` says it; None: one.
-        steps: whether the number of steps can be chosen.
+        folders: number of prepared folders for `--data`, as argparse's `nargs`; None: one.
+        steps: whether to offer `--steps`.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
@@ -35,18 +35,21 @@ def grid_parser(
     )
     parser.add_argument("--data", type=Path, nargs=folders, required=True, help="prepared folder")
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs/experiments"), help="folder that keeps the runs"
+        "--runs",
+        type=Path,
+        default=Path("runs/experiments"),
+        help="folder that holds the runs",
     )
     parser.add_argument("--preset", default="tiny", choices=list(PRESETS))
     if steps:
-        parser.add_argument("--steps", type=_positive, help="default: as many as the preset has")
+        parser.add_argument("--steps", type=_positive, help="default: those of the preset")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run for each")
     parser.add_argument(
         "--parallel", type=_positive, default=1, help="runs at a time, one thread each"
     )
     parser.add_argument(
         "--point", type=_part, default=(1, 1), metavar="I/N",
-        help="make every N-th run from the I-th on: one job of a cluster's array",
+        help="make every N-th run, starting with the I-th: for job arrays of a cluster",
     )  # fmt: skip
     return parser
 
@@ -59,17 +62,17 @@ def run_experiment(
     *,
     show: Mapping[str, Callable[[Any], str]] | None = None,
 ) -> None:
-    """Read the command line, make the runs that are not kept yet, print the table of all.
+    """Read the command line, run what is not stored yet, and print the table of all runs.
 
     Args:
         parser: from `grid_parser`.
-        points: the grid that the arguments ask for.
+        points: makes the grid from the parsed arguments.
         work: makes one run; see `run_grid`.
-        arguments: None: those of the process.
-        show: by the name of a switch, what prints the table instead of CSV.
+        arguments: command-line arguments; None: those of the process.
+        show: name of a switch -> function that formats the table instead of CSV.
 
     Raises:
-        SystemExit: with status 2 and one line, where the call or the data is wrong.
+        SystemExit: with status 2 and a one-line message if the arguments or the data are wrong.
     """
     given = sys.argv[1:] if arguments is None else arguments
     asked = parser.parse_args(given)

@@ -1,11 +1,11 @@
-"""How hard is the phantom? Supervised training of the same encoder, beside the untrained one.
+"""How hard is the phantom? The encoder trained with supervision, compared with the untrained one.
 
     python -m mg3d.experiments.difficulty --data DIR --seconds 135 --seeds 0 1 2
 
 trains the preset's encoder on the labels for as long as pre-training took, with the same batches
-and jitter, and prints one row for each run and score. Both encoders, before and after, go through
-the protocols that pre-trained ones go through: linear probe and report-to-volume retrieval with an
-alignment head, on held-out patients.
+and augmentation, and prints one row per run and score. The encoder is evaluated before and after by
+the protocols used for pre-training: linear probe and report-to-volume retrieval with an alignment
+head, on held-out patients.
 """
 
 import argparse
@@ -37,12 +37,12 @@ MODULE = "mg3d.experiments.difficulty"
 
 
 class Classifier(nn.Module):
-    """An encoder with a linear head on the mean of its last map: one logit a label.
+    """An encoder with a linear head on its globally averaged last feature map: one logit per label.
 
     Args:
-        encoder: learns as well.
-        labels: how many.
-        seed: of the head's first weights.
+        encoder: trained together with the head.
+        labels: number of labels.
+        seed: of the head's initial weights.
     """
 
     def __init__(self, encoder: Encoder, labels: int, seed: int):
@@ -76,16 +76,16 @@ def supervise(
     stop_after: int | None = None,
     log: RunLog | None = None,
 ) -> Fitted:
-    """Train an encoder on the labels, in place, for so many seconds.
+    """Train an encoder on the labels, in place, for a given time.
 
     Args:
-        encoder: left on the device it was trained on.
+        encoder: stays on the device of the training.
         train: patients with labels.
-        config: gives batch size, learning rate, jitter and seed.
-        seconds: of training; the learning rate falls to 0 with the time left.
+        config: provides batch size, learning rate, augmentation and seed.
+        seconds: length of training; the learning rate decays linearly to 0 over this time.
         folder: of the run; None: nothing is written.
         stop_after: stop (and save) after this many steps, as if interrupted.
-        log: who is told.
+        log: receives the messages; None: they are printed.
     """
     labels = dict(zip(train.patients, torch.from_numpy(train.labels()).float(), strict=True))
     devices = start_devices()
@@ -98,6 +98,7 @@ def supervise(
 
     def rate(progress: Progress) -> float:
         left = 1 - progress.seconds / seconds
+        # linear warm-up over 50 steps
         return config.optimisation.learning_rate * min(1.0, (progress.step + 1) / 50) * left
 
     classifier = Classifier(encoder, train.labels().shape[1], config.run.seed)
@@ -120,17 +121,18 @@ def supervise(
 
 
 def supervised_points(asked: argparse.Namespace) -> list[Point]:
-    """One run for each seed."""
+    """One run per seed."""
     points = []
     for seed in asked.seeds:
         config = change(find_preset(asked.preset), seed=seed)
-        config = change(config, weights=config.weights.only("mim"))  # its heads are not used
+        # Some objective must be active; its heads are built but not trained or used.
+        config = change(config, weights=config.weights.only("mim"))
         settings, free = settings_of(config)
         points.append(
             Point(
                 settings={
                     **{"kind": "supervised", "config": settings, "seconds": asked.seconds},
-                    "threads": torch.get_num_threads(),  # more of them take more steps in the time
+                    "threads": torch.get_num_threads(),  # more threads: more steps in the same time
                 },
                 free=free,
                 data=asked.data,
@@ -141,7 +143,7 @@ def supervised_points(asked: argparse.Namespace) -> list[Point]:
 
 
 def score_supervised(point: Point, folder: Path) -> Scores:
-    """Train one encoder on the labels and score it beside the untrained one."""
+    """Train one encoder on the labels; its scores before and after."""
     config, seconds = config_of(point), point.settings["seconds"]
     pretraining, device = build_pretraining(config), start_devices().device
     pretraining.to(device)

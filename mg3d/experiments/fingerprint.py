@@ -1,7 +1,7 @@
-"""What a run's numbers depend on besides its settings: the data and the code, as short hashes.
+"""Short hashes of the data and the code that, besides the settings, decide a run's numbers.
 
-The code is compared by its syntax tree without docstrings and comments, so that a sentence in a
-docstring makes no run out of date, and a changed sign in a loss makes every run out of date.
+Code is hashed as a syntax tree without docstrings and comments: editing a docstring keeps stored
+runs valid, changing a sign in a loss makes all of them out of date.
 """
 
 import ast
@@ -17,8 +17,8 @@ from typing import Any
 import mg3d
 from mg3d.data.manifest import FACTS_NAME, NAME, read_manifest
 
-# Rooms and modules whose code decides a training's or an evaluation's numbers. The phantom and the
-# importers are not among them: what they made is in the data's own hash.
+# Packages and modules whose code decides the numbers of a training or an evaluation. The phantom
+# and the importers are not listed: the data they write are hashed.
 NUMERICS = (
     *("text", "data", "encoders", "attention", "model", "objectives", "training", "evaluation"),
     "distributed",
@@ -27,7 +27,7 @@ LENGTH = 16  # hexadecimal digits
 
 
 def short_hash(content: Mapping[str, Any]) -> str:
-    """A name for anything JSON can hold; the order of keys does not matter."""
+    """Hash of JSON content, independent of the order of keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
@@ -115,7 +115,7 @@ def _is_text(node: ast.AST) -> bool:
 def _file_of(module: ModuleType) -> str:
     if not module.__file__:
         raise ValueError(
-            f"the function that makes a run has to come from a file, {module.__name__} is none; "
-            "put it into a module, so that a changed function makes new runs"
+            f"the function that makes a run must be defined in a file, because its code is hashed, "
+            f"but {module.__name__} has no file; put the function into a module"
         )
     return module.__file__

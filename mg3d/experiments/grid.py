@@ -1,12 +1,13 @@
-"""A grid of runs: each is named by what it depends on, kept in a folder, and never made twice.
+"""A grid of runs: each is stored under a hash of what it depends on, and never repeated.
 
-A `Point` says what one run is. `run_grid` makes those that are not kept yet and returns the scores
-of all of them as one tidy table. A second call with the same settings, data and code loads instead
-of training, and says so. Several processes, or the jobs of a cluster's array, may work on the same
-folder at once: a run that somebody else is making is left to them.
+A `Point` describes one run. `run_grid` makes the runs that are not stored yet and returns the
+scores of all of them as one tidy table. A second call with the same settings, data and code loads
+the scores instead of training, and logs that. Several processes, or the jobs of a cluster's array,
+may work on the same folder at once: a run that another process is making is skipped.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -33,10 +34,10 @@ class Point:
     """One run of a grid.
 
     Attributes:
-        settings: everything the run depends on besides data and code, as JSON can hold it.
-        data: prepared folder it trains on.
-        columns: how it is called in the table, such as its configuration and seed; decides nothing.
-        free: settings that decide no number, such as how many processes read volumes.
+        settings: everything the numbers depend on besides data and code, JSON-serialisable.
+        data: prepared folder to train on.
+        columns: describe the run in the table, such as configuration and seed; not hashed.
+        free: settings that do not change the numbers, such as `workers`; not hashed.
     """
 
     settings: Mapping[str, Any]
@@ -64,18 +65,18 @@ def run_grid(
     part: tuple[int, int] = (1, 1),
     log: Callable[[str], None] = print,
 ) -> Any:
-    """Make the runs that are not kept yet, and return the scores of all as a pandas DataFrame.
+    """Make the runs that are not stored yet, and return the scores of all as a pandas DataFrame.
 
     Args:
         points: the grid.
-        work: makes one run, given its point and its own folder, and returns its scores by name. The
-            folder holds what an interrupted try left, so that a training can resume.
-        folder: where runs are kept.
-        part: (i, n) with 1 <= i <= n: this process makes every n-th run, from the i-th on.
-        log: gets one line a run.
+        work: makes one run, given its point and the run's folder, and returns scores by name. The
+            folder may hold files of an interrupted attempt, from which a training can resume.
+        folder: holds one folder per run.
+        part: (i, n) with 1 <= i <= n: this process makes every n-th run, starting with the i-th.
+        log: receives one line per run.
 
     Raises:
-        ValueError: if `part` is not a part, or two points of the grid are the same run.
+        ValueError: if `part` is out of range, or two points of the grid are the same run.
     """
     number, of = part
     if not 1 <= number <= of:
@@ -95,13 +96,13 @@ def run_grid(
 def make_run(
     point: Point, work: Work, folder: Path, *, log: Callable[[str], None] = print
 ) -> Path | None:
-    """Make one run, or find it kept; its folder, or None if another process is making it.
+    """Make one run unless it is stored; its folder, or None if another process is making it.
 
     Args:
-        point: what the run is.
+        point: describes the run.
         work: see `run_grid`.
-        folder: where runs are kept.
-        log: gets one line.
+        folder: holds one folder per run.
+        log: receives one line.
     """
     name = point.name(work)
     run = folder / name
@@ -112,6 +113,7 @@ def make_run(
     run.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(run / ".lock", timeout=0):
+            # Another process may have finished the run just before the lock was free.
             if not (run / SCORES).is_file():
                 replace_file(run / POINT, _json({**point._facts(work), "columns": point.columns}))
                 scores = work(point, run)
@@ -126,10 +128,10 @@ def make_run(
 def table_of(
     points: Iterable[Point], work: Work, folder: Path, *, log: Callable[[str], None] = print
 ) -> Any:
-    """Scores of the runs that are kept: one row a run and score, as a pandas DataFrame.
+    """Scores of the stored runs: one row per run and score, as a pandas DataFrame.
 
-    Columns: the points' own, `run` (name of its folder), `score`, `value`, `low`, `high` (the 95 %
-    interval over patients, empty where none was measured), `n` (patients).
+    Columns: those of the points, `run` (name of its folder), `score`, `value`, `low`, `high` (the
+    95 % interval over patients, empty for scores without one), `n` (patients).
     """
     import pandas as pd
 
@@ -150,14 +152,14 @@ def table_of(
 
 
 def work_side_by_side(command: Sequence[str], processes: int) -> None:
-    """Start the same command several times with one thread each; the runs share themselves out.
+    """Run the same command in several processes with one thread each; file locks divide the runs.
 
     Args:
-        command: arguments after `python -m`; every process must walk the same grid and folder.
-        processes: how many.
+        command: arguments after `python -m`; every process gets the same grid and folder.
+        processes: number of processes.
 
     Raises:
-        subprocess.CalledProcessError: if one of them failed.
+        subprocess.CalledProcessError: if a process fails.
     """
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     running = [
@@ -180,7 +182,7 @@ def _plain(score: Score | float | int) -> dict[str, float | int | None]:
 
 
 def _finite(number: float) -> float | None:
-    return float(number) if number - number == 0 else None  # NaN and infinity are no JSON
+    return float(number) if math.isfinite(number) else None  # JSON has no NaN and no infinity
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

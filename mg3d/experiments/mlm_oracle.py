@@ -1,13 +1,12 @@
-"""How much could MLM learn from the volume? Its volumes are replaced by their labels.
+"""Upper bound of what MLM can learn from the volume: the encoder is replaced by the true labels.
 
-An encoder that knew every finding for certain is the most any encoder could tell. With its
-knowledge as visual tokens (one a finding, fixed random directions), MLM alone is trained through
-both attentions, with few and with many hidden words. How far its loss rises when the tokens are
-another patient's says how much of that knowledge passes: the gated attention lets one number a
-word through, the classical one whole values.
+An oracle encoder that knows every finding gives one visual token per finding (a fixed random
+vector, zero if the finding is absent). MLM alone is trained on them, with gated and with softmax
+attention, and with few and with many hidden words. The rise of its loss when the tokens are
+another patient's measures how much of the labels reaches the word predictions: gated attention
+passes one number per word, softmax attention a whole vector.
 
-`python -m mg3d.experiments.mlm_oracle --data DIR --seeds 0 1` prints one row for each run and
-score.
+`python -m mg3d.experiments.mlm_oracle --data DIR --seeds 0 1` prints one row per run and score.
 """
 
 import argparse
@@ -44,21 +43,21 @@ from mg3d.training.step import Pretraining, hide, pretrain_step
 MODULE = "mg3d.experiments.mlm_oracle"
 
 
-class ToldPatients(VolumeReportDataset):
-    """Patients whose "volume" is a row of labels (1, or 0 if not known) and a constant 1."""
+class LabelPatients(VolumeReportDataset):
+    """Patients whose "volume" holds their labels (unknown: 0) and a constant 1."""
 
     def load_volume(self, row: int) -> Tensor:
         """Labels of one row, shape (1, 1, 1, C + 1)."""
         labels = self.rows.loc[row, list(self.label_names)].to_numpy(dtype=float, copy=True)
-        told = torch.nan_to_num(torch.from_numpy(labels)).float()
-        return torch.cat([told, torch.ones(1)])[None, None, None]
+        known = torch.nan_to_num(torch.from_numpy(labels)).float()
+        return torch.cat([known, torch.ones(1)])[None, None, None]
 
 
 class Oracle(Encoder):
-    """Labels become tokens: a fixed random direction each, there or not. Nothing to train.
+    """An encoder without weights: token i is label i times a fixed random vector.
 
     Args:
-        count: of labels, the constant included.
+        count: number of labels, the constant included.
         width: of a token.
     """
 
@@ -77,10 +76,10 @@ class Oracle(Encoder):
 
 def patients(
     data: Path, split: str, config: PretrainConfig, text: TextEncoder, labels: int
-) -> ToldPatients:
-    """The patients of one split, told."""
+) -> LabelPatients:
+    """The patients of one split, with labels as volumes."""
     shape = (1, 1, labels + 1)
-    return ToldPatients(
+    return LabelPatients(
         data,
         split,
         text.tokenizer,
@@ -90,7 +89,7 @@ def patients(
     )
 
 
-def told_pretraining(config: PretrainConfig, text: TextEncoder, labels: int) -> Pretraining:
+def oracle_pretraining(config: PretrainConfig, text: TextEncoder, labels: int) -> Pretraining:
     """MLM alone, with the oracle as its encoder."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
@@ -106,15 +105,15 @@ def told_pretraining(config: PretrainConfig, text: TextEncoder, labels: int) -> 
 
 
 def score_oracle(point: Point, folder: Path) -> Scores:
-    """Train MLM alone on told patients; its held-out loss, and how far it rises by the swap."""
+    """Train MLM on the oracle; held-out loss, and its rise with another patient's labels."""
     config = config_of(point)
     text = build_text_encoder(config)
     labels = len(read_manifest(point.data).labels)
     train, val = (patients(point.data, split, config, text, labels) for split in ("train", "val"))
-    learner, devices = told_pretraining(config, text, labels), start_devices()
+    learner, devices = oracle_pretraining(config, text, labels), start_devices()
     text.to(devices.device)
 
-    # Labels are no volumes: they are shown as they are.
+    # Augmentation is for voxels; labels stay as they are.
     still = change(config, augmentation=AugmentationSettings())
     shown = shown_batches(train, still, text.pad_token, devices)
 
@@ -144,7 +143,7 @@ def score_oracle(point: Point, folder: Path) -> Scores:
 
 
 def oracle_points(asked: argparse.Namespace) -> list[Point]:
-    """Both attentions, few and many hidden words, every seed."""
+    """One run per seed, attention and share of hidden words."""
     preset = find_preset(asked.preset)
     preset = change(preset, weights=preset.weights.only("mlm"))
     points = []

@@ -1,7 +1,7 @@
-"""Results that take too long for a lesson, stored with the library and loaded from there.
+"""Results of runs that take too long for a lesson, stored as tables with the library.
 
-Each table says in its columns how many seeds, steps and patients it was measured with; `SOURCES`
-names the command that makes the runs again. From their rows the stored table is made by
+The columns of a table give the number of seeds, steps and patients; `SOURCES` gives the command
+that repeats the runs. The stored table is made from the rows they print by
 
     python -m mg3d.experiments.results runs.csv > table.csv
 """
@@ -35,7 +35,7 @@ def load_results(name: str) -> Any:
     """One stored table as a pandas DataFrame.
 
     Raises:
-        ValueError: if there is no such table; the message lists those there are.
+        ValueError: if there is no such table; the message lists the tables.
     """
     import pandas as pd
 
@@ -45,7 +45,7 @@ def load_results(name: str) -> Any:
 
 
 def load_ablation(name: str = "ablation_tiny") -> Any:
-    """A stored ablation with one row per configuration and score, as `viz` draws it."""
+    """A stored ablation for `viz.curves.show_ablation`: one row per configuration and score."""
     import pandas as pd
 
     table = load_results(name)
@@ -68,13 +68,13 @@ def load_ablation(name: str = "ablation_tiny") -> Any:
 
 
 def mean_over_seeds(runs: Any) -> Any:
-    """One row for each configuration, number of steps and number of patients; mean over seeds.
+    """Average over seeds: one row per configuration, number of steps and number of patients.
 
     Args:
-        runs: tidy table of an experiment: one row for each run and score.
+        runs: tidy table of an experiment, one row per run and score.
 
-    Returns a DataFrame in which each score has its mean and the mean of the intervals over patients
-    (`_low`, `_high`). The encoders before training are rows of their own, called "untrained".
+    Returns a DataFrame with the mean of each score and the mean ends of its intervals over patients
+    (`_low`, `_high`). Scores of the encoders before training are in rows called "untrained".
     """
     import pandas as pd
 
@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m mg3d.experiments.results", description="Mean over seeds, as CSV."
     )
-    parser.add_argument("runs", type=Path, nargs="+", help="tables that experiments printed")
+    parser.add_argument("runs", type=Path, nargs="+", help="CSV files printed by experiments")
     asked = parser.parse_args(arguments)
     runs = pd.concat([pd.read_csv(path) for path in asked.runs], ignore_index=True)
     mean_over_seeds(runs).to_csv(sys.stdout, index=False)

@@ -1,4 +1,4 @@
-"""One pre-training of a grid: trained, and scored on held-out patients beside its baselines."""
+"""One pre-training run of a grid: train it, then evaluate it on held-out patients."""
 
 import json
 import tempfile
@@ -20,13 +20,13 @@ NEVER = 10**9  # steps
 def pretraining_point(
     config: PretrainConfig, data: Path, *, reports: str = "own", **columns: str | int
 ) -> Point:
-    """A pre-training as a point of a grid.
+    """A pre-training run as a point of a grid.
 
     Args:
         config: of the run.
         data: prepared folder.
         reports: one of `REPORTS`: train with each patient's own report, or another patient's.
-        columns: how the row is called in the table, such as `configuration`.
+        columns: more columns of the table, such as `configuration`.
     """
     if reports not in REPORTS:
         raise ValueError(f"reports is one of {REPORTS}, got '{reports}'")
@@ -45,7 +45,7 @@ def pretraining_point(
 
 
 def settings_of(config: PretrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings that decide numbers, grouped as JSON holds them; and the free ones, by name."""
+    """Settings that decide the numbers, as nested JSON, and those that do not, by name."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     home = group_of_settings()
     free = {
@@ -55,12 +55,12 @@ def settings_of(config: PretrainConfig) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def config_of(point: Point) -> PretrainConfig:
-    """The settings a point was made of."""
+    """The settings of the run that a point describes."""
     return change(parse_config(point.settings["config"], "a point of the grid"), **point.free)
 
 
 def score_pretraining(point: Point, folder: Path) -> Scores:
-    """Train one point and score it; a training that was interrupted goes on in its folder."""
+    """Train and evaluate one point; an interrupted training in `folder` is resumed."""
     from mg3d.evaluation.other_volume import mlm_rise
     from mg3d.evaluation.trivial import trivial_losses
     from mg3d.training.loop import pretrain
@@ -68,14 +68,15 @@ def score_pretraining(point: Point, folder: Path) -> Scores:
     from mg3d.training.step import build_pretraining
 
     config = change(config_of(point), validate_every=NEVER)
-    with tempfile.TemporaryDirectory() as other:
-        seen = point.data
+    with tempfile.TemporaryDirectory() as temporary:
+        data = point.data
         if point.settings["reports"] != "own":
-            seen = Path(other)
-            shuffle_reports(point.data, seen, config.run.seed)
-        run = pretrain(config, seen, folder, resume=True, progress=False, log=lambda _: None)
+            data = Path(temporary)
+            shuffle_reports(point.data, data, config.run.seed)
+        run = pretrain(config, data, folder, resume=True, progress=False, log=lambda _: None)
     text = run.pretraining.model.text_encoder
-    train, val = load_patients(run.config, point.data, text.tokenizer)  # with their own reports
+    # Evaluation always uses the reports as they are, in the control as well.
+    train, val = load_patients(run.config, point.data, text.tokenizer)
     seed = config.run.seed
     before = evaluate(build_pretraining(config, text), train, val, seed=seed)
     after = evaluate(run.pretraining, train, val, seed=seed)
@@ -99,7 +100,7 @@ def score_pretraining(point: Point, folder: Path) -> Scores:
 
 
 def probe_and_retrieval(after: Evaluation, before: Evaluation, *, seed: int) -> dict[str, Score]:
-    """Scores of a trained encoder beside those of the untrained one, in the same protocols."""
+    """Linear probe and retrieval of the trained and of the untrained encoder."""
     return {
         "probe_macro_auroc_untrained": before.probe.macro,
         "probe_macro_auroc": after.probe.macro,

@@ -2,9 +2,9 @@
 
     python -m mg3d.experiments.seeds --data DIR_0 DIR_1 DIR_2 --seeds 0 1 2 > runs.csv
 
-prints one row for each run and score; with `--markdown`, the tables of the README. A seed decides
-masks and first weights; with one prepared folder for each seed, as above, patients differ as well.
-The interval is the mean of the runs' 95 % intervals over held-out patients.
+prints one row per run and score; with `--markdown`, the tables of the README. A seed decides masks
+and initial weights; with one prepared folder per seed, as above, the patients differ as well. The
+interval is the mean of the runs' 95 % intervals over held-out patients.
 """
 
 import argparse
@@ -27,16 +27,16 @@ SCORES = {
     "retrieval_recall_at_5_shuffled": "the same, reports shuffled",
     "retrieval_own_head_recall_at_5": "Recall@5 of 64, the model's own `clip` head",
     "zero_shot_macro_auroc": "zero-shot, macro AUROC",
-    "mlm_rise_with_another_patients_volume": "MLM's loss with another patient's volume, less own",
+    "mlm_rise_with_another_patients_volume": "rise of MLM's loss with another patient's volume",
 }
 
 
 def seed_points(asked: argparse.Namespace) -> list[Point]:
-    """One run for each seed, on the seed's own prepared folder where there are several."""
+    """One run per seed, all on one prepared folder or each on its own."""
     folders: list[Path] = asked.data
     if len(folders) not in (1, len(asked.seeds)):
         raise ValueError(
-            f"expected one prepared folder, or one for each of {len(asked.seeds)} seeds, got "
+            f"expected one prepared folder, or one for each of the {len(asked.seeds)} seeds, got "
             f"{len(folders)}"
         )
     preset = find_preset(asked.preset)
@@ -52,7 +52,7 @@ def seed_points(asked: argparse.Namespace) -> list[Point]:
 
 
 def score_rows(runs: Any) -> Iterator[dict[str, Any]]:
-    """One row for each score that all runs have: mean, interval, range of seeds, patients."""
+    """One row per score that all runs have: mean, interval, range over seeds, patients."""
     for name, meaning in SCORES.items():
         rows = runs[runs["score"] == name]
         if len(rows) == runs["run"].nunique() and rows["value"].notna().all():
@@ -68,7 +68,7 @@ def score_rows(runs: Any) -> Iterator[dict[str, Any]]:
 
 
 def loss_rows(runs: Any) -> Iterator[dict[str, Any]]:
-    """One row for each loss: initial, final and trivial, mean over the runs."""
+    """One row per loss: initial, final and trivial, mean over the runs."""
     losses = runs[runs["score"].str.startswith("loss_")]
     parts = losses["score"].str.split("_", expand=True)
     means = losses.groupby([parts[1], parts[2]], sort=False)["value"].mean().unstack(sort=False)

@@ -9,7 +9,7 @@ from mg3d.experiments.ablation import (
     ablation_points,
     configurations,
     group_of,
-    means,
+    matches,
 )
 
 
@@ -30,7 +30,7 @@ def test_every_row_differs_from_every_other(rows):
 
 
 def test_a_departure_put_back_changes_no_objective(rows):
-    put_back = [name for name in rows if group_of(name) == "a setting put back"]
+    put_back = [name for name in rows if group_of(name) == "one setting as in the paper"]
     assert len(put_back) == 6
     assert all(rows[name].weights == rows["six + clip"].weights for name in put_back)
     assert all(rows[name] != rows["six + clip"] for name in put_back)
@@ -38,7 +38,7 @@ def test_a_departure_put_back_changes_no_objective(rows):
 
 def test_a_whole_name_asks_for_one_row_and_a_piece_for_all_that_hold_it(rows):
     def asked(part):
-        return [name for name in rows if means(part, name, rows)]
+        return [name for name in rows if matches(part, name, rows)]
 
     assert asked("six + clip") == ["six + clip"]
     assert asked("only clip") == ["only clip"]

@@ -59,5 +59,5 @@ def asked(*folders):
 def test_each_seed_may_have_patients_of_its_own():
     assert [point.data.name for point in seed_points(asked("a", "b"))] == ["a", "b"]
     assert [point.data.name for point in seed_points(asked("a"))] == ["a", "a"]
-    with pytest.raises(ValueError, match="one for each of 2 seeds, got 3"):
+    with pytest.raises(ValueError, match="one for each of the 2 seeds, got 3"):
         seed_points(asked("a", "b", "c"))
