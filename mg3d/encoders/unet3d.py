@@ -64,7 +64,7 @@ class UNet3DEncoder(Encoder):
         blocks_per_stage: convolutions per stage, the halving one included.
         norm: "instance" as in nnU-Net, or "group" (8 groups), which keeps how strong a channel is
             compared with its neighbours. The former forgets it, and needs a last map of more than
-            one place.
+            one voxel.
         residual: whether the second and further blocks of a stage add to their input.
         checkpointing: recompute activations in the backward pass instead of keeping them.
         input_channels: of the volume.
@@ -103,17 +103,17 @@ class UNet3DEncoder(Encoder):
         )
 
     def forward(self, volume: Float[Tensor, "B c H W D"]) -> tuple[Tensor, ...]:
-        """Maps of each stage, each place normalised over its channels.
+        """Maps of each stage, each voxel normalised over its channels.
 
         Raises:
-            ValueError: if the volume is not divisible by the stride, or shrinks to one place that
+            ValueError: if the volume is not divisible by the stride, or shrinks to one voxel that
                 instance normalisation would make 0.
         """
         shape = volume.shape[2:]
         check_fits(shape, self.stride)
         if self.norm == "instance" and math.prod(shape) == self.stride**3:
             raise ValueError(
-                f"volume of shape {tuple(shape)} shrinks to a single place, where instance "
+                f"volume of shape {tuple(shape)} shrinks to a single voxel, where instance "
                 f"normalisation leaves nothing; give a larger volume, fewer stages than "
                 f"{len(self.stages)}, or norm='group'"
             )

@@ -1,1 +1,1 @@
-"""Pre-trained weights from elsewhere and from here, checked before they are used."""
+"""Weights that somebody trained, checked before they are used."""

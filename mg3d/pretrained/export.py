@@ -20,7 +20,7 @@ def to_released(module: nn.Module) -> dict[str, Tensor]:
 
     Raises:
         TypeError: if it is none of these.
-        ValueError: if a tensor has no place in a released checkpoint.
+        ValueError: if a tensor has no counterpart in a released checkpoint.
     """
     starts: tuple[tuple[type, str], ...] = (
         (Pretraining, ""), (MG3D, "model."), (Encoder, "model.encoder.")
@@ -31,13 +31,13 @@ def to_released(module: nn.Module) -> dict[str, Tensor]:
             f"an encoder, an MG3D or a Pretraining has official names, got {type(module).__name__}"
         )
     names = {name: official_name(start + name) for name in module.state_dict()}
-    homeless = [name for name, official in names.items() if official is None]
+    without_name = [name for name, official in names.items() if official is None]
     swin = any(isinstance(part, Swin3DEncoder) for part in module.modules())
-    if homeless or not swin:
+    if without_name or not swin:
         raise ValueError(
             f"released checkpoints hold a Swin and the six objectives of the paper; "
-            f"{len(homeless)} tensors have no place in one, first {homeless[:1]}; export a model "
-            "with encoder='swin3d', and without the objective clip"
+            f"{len(without_name)} tensors have no counterpart in one, first {without_name[:1]}; export "
+            "a model with encoder='swin3d', and without the objective clip"
         )
     return {
         official: module.state_dict()[name].detach().clone()

@@ -1,7 +1,7 @@
 """`load_pretrained`: any checkpoint of a Swin built on MONAI's names, and every one of our own.
 
-It reads, names every tensor's fate in a report, and returns a module that is filled, or nothing:
-weights that fill too little, hold other shapes or are not finite are refused.
+It reads, says in a report what became of every tensor, and returns a filled module, or refuses:
+weights that fill too little, hold other shapes or other layers, or are not finite.
 
 Source: released MG-3D downstream code, whose checkpoints are flat, with the encoder under
 `vision_encoder.`; Q18-Q24 of `docs/quirks.md`.
@@ -46,7 +46,7 @@ _INSIDE = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """A module with its weights in place, and the doctor's report about them."""
+    """A module filled with weights, and the doctor's report about them."""
 
     module: nn.Module
     report: Report
@@ -86,7 +86,7 @@ def load_pretrained(
     token: str | None = None,
     log: Callable[[str], None] = print,
 ) -> Loaded:
-    """Read weights, check them, put them in place; say what became of each.
+    """Read weights, check them, fill a module with them; report what became of each.
 
     Reads our runs, checkpoints and `save_pretrained` folders; released MG-3D checkpoints; MONAI's
     SwinUNETR and what was built on it. The module comes in evaluation mode, on the CPU, in float32.

@@ -3,7 +3,7 @@
 A released checkpoint is flat: `vision_encoder.` holds the encoder, `language_encoder.` the frozen
 text encoder, everything else lies beside them. Here a `Pretraining` holds a `model.` and its
 `objectives.`. A line of `RENAMED` names the same layer on both sides; `{i}` stands for a number
-that both sides share. `UNUSED` lists what the released model holds and no loss ever reads.
+that both sides share. `UNUSED` lists what the released model holds and no loss uses.
 
 Names only: whether a tensor fits, and what to do if it does not, is for the loader to say.
 
@@ -35,11 +35,11 @@ def _gates(official: str, ours: str, *, volume: int, text: int) -> dict[str, str
     sides = (("volume", volume, text), ("text", text, volume))
     return {
         f"{official}.{{i}}.{name}": f"{ours}.layers.{{i}}.{side}.{layer}"
-        for side, own, other in sides
+        for side, queries, keys in sides
         for name, layer in (
-            (f"query{own}", "gates.query"),
-            (f"key{other}", "gates.key"),
-            (f"value{own}", "value"),
+            (f"query{queries}", "gates.query"),
+            (f"key{keys}", "gates.key"),
+            (f"value{queries}", "value"),
         )
     }
 
@@ -52,22 +52,22 @@ def _pool(official: str, ours: str) -> dict[str, str]:
 
 # Released module or parameter -> ours, in a `Pretraining`.
 RENAMED: dict[str, str] = {
-    # both modalities on one width
+    # both modalities projected to one width
     "vision_encoder": "model.encoder.transformer",
     "multi_modal_vision_proj": "model.volume_projection",
     "multi_modal_language_proj": "model.text_projection",
     "modality_type_embeddings": "model.modality",
-    # how they meet: volume with sentences, words with volume
+    # cross-attention: volume with sentences, words with volume
     **_gates("local_img_cross_multihead_attention", "model.sentence_fusion", volume=1, text=2),
     **_gates("local_text_cross_multihead_attention", "model.word_fusion", volume=2, text=1),
-    # many tokens to one vector
+    # pooling: many tokens to one vector
     "uni_modal_vision_pooler.fc": "model.volume_pooler.weighting",
     "uni_modal_vision_pooler.dense": "model.volume_pooler.output",
     "multi_modal_vision_pooler.fc": "model.fused_volume_pooler.weighting",
     "multi_modal_vision_pooler.dense": "model.fused_volume_pooler.output",
     **_pool("uni_global_text_attention", "model.report_pooler"),
     **_pool("multi_global_text_attention", "model.fused_report_pooler"),
-    # what sentences ask of the volume
+    # sentence values gated by the volume vector
     "agg_img_cross_attention.{i}.query2": "model.informed.layers.{i}.gates.query",
     "agg_img_cross_attention.{i}.key1": "model.informed.layers.{i}.gates.key",
     "agg_img_cross_attention.{i}.value1": "model.informed.layers.{i}.value",
@@ -114,10 +114,10 @@ UNUSED: dict[str, str] = {
     "multi_modal_agg_vision_pooler.global_attention": "the pooler takes a plain mean (Q16)",
     "uni_modal_language_pooler": "reports are pooled by attention instead (Q16)",
     "multi_modal_language_pooler": "reports are pooled by attention instead (Q16)",
-    "mim_swin_unter_head.fc": "a side output that no loss reads (Q27)",
-    "uni_emd_img": "no loss reads it (Q35)",
+    "mim_swin_unter_head.fc": "a side output that no loss uses (Q27)",
+    "uni_emd_img": "no loss uses it (Q35)",
     "itc_head": "a third contrastive head, never called (Q35)",
-    "language_encoder.pooler": "BERT's pooler is never asked (Q7)",
+    "language_encoder.pooler": "BERT's pooler is never called (Q7)",
     "language_encoder.embeddings.position_ids": "0, 1, 2, ...: counted anew by every version",
 }
 
@@ -126,7 +126,7 @@ SKIP_BLOCK = re.compile(r"vision_encoder\.(encoder\d+\..+)")  # Swin-L only: UNE
 
 
 def our_name(official: str) -> str | None:
-    """What a released parameter is called in a `Pretraining`; None if it has no place there."""
+    """What a released parameter is called in a `Pretraining`; None if it has no counterpart."""
     elsewhere = why_unused(official) or skip_block_name(official)
     return None if elsewhere else _rename(official, _TO_OURS)
 
@@ -144,12 +144,12 @@ def text_encoder_name(official: str) -> str | None:
 
 def skip_block_name(official: str) -> str | None:
     """What a released parameter is called in MONAI's `SwinUNETR`, if it is of a skip block."""
-    found = SKIP_BLOCK.fullmatch(official)
-    return found[1] if found else None
+    match = SKIP_BLOCK.fullmatch(official)
+    return match[1] if match else None
 
 
 def why_unused(official: str) -> str | None:
-    """Why a released parameter that is known has no place here; None if it has, or is unknown."""
+    """Why a known released parameter has no counterpart; None if it has one, or is unknown."""
     return next((why for pattern, why in _UNUSED if pattern.fullmatch(official)), None)
 
 
@@ -197,8 +197,8 @@ def _rules(pairs: Iterable[tuple[str, str]]) -> list[tuple[re.Pattern[str], str]
 
 def _rename(name: str, rules: list[tuple[re.Pattern[str], str]]) -> str | None:
     for pattern, new in rules:
-        if found := pattern.fullmatch(name):
-            return new.format_map(found.groupdict()) + found["inside"]
+        if match := pattern.fullmatch(name):
+            return new.format_map(match.groupdict()) + match["inside"]
     return None
 
 

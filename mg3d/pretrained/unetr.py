@@ -52,32 +52,32 @@ def to_swin_unetr(
             "with encoder='swin3d', or put a decoder of your own on the encoder's maps"
         )
     state = encoder.transformer.state_dict()
-    own = swin_settings(state)
+    settings = swin_settings(state)
     unetr = SwinUNETR(
-        in_channels=own["input_channels"],
+        in_channels=settings["input_channels"],
         out_channels=out_channels,
-        feature_size=own["embed_dim"],
-        depths=own["depths"],
-        num_heads=own["num_heads"],
-        window_size=own["window"],
-        patch_size=own["patch"],
+        feature_size=settings["embed_dim"],
+        depths=settings["depths"],
+        num_heads=settings["num_heads"],
+        window_size=settings["window"],
+        patch_size=settings["patch"],
         **options,
     )
     for stage in ("layers1", "layers2", "layers3", "layers4"):
         # MONAI's merging takes other neighbours than the released one, under the same names.
         merging = encoder.transformer.get_submodule(f"{stage}.0.downsample")
         unetr.swinViT.get_submodule(f"{stage}.0").downsample = deepcopy(merging)
-    found = unetr.swinViT.load_state_dict(state, strict=False)
-    not_computed = [n for n in found.missing_keys if not n.endswith("relative_position_index")]
-    assert not found.unexpected_keys and not not_computed, found
-    places = unetr.state_dict()
+    result = unetr.swinViT.load_state_dict(state, strict=False)
+    not_computed = [n for n in result.missing_keys if not n.endswith("relative_position_index")]
+    assert not result.unexpected_keys and not not_computed, result
+    unetr_state = unetr.state_dict()
     for name, tensor in (skip_blocks or {}).items():
-        if name not in places or places[name].shape != tensor.shape:
-            expected = list(places[name].shape) if name in places else "no such tensor"
+        if name not in unetr_state or unetr_state[name].shape != tensor.shape:
+            expected = list(unetr_state[name].shape) if name in unetr_state else "no such tensor"
             raise ValueError(
                 f"skip block {name} has shape {list(tensor.shape)}, SwinUNETR expects {expected}; "
                 "it belongs to another network: pass skip_blocks={} to start them fresh"
             )
         with torch.no_grad():
-            places[name].copy_(tensor)
+            unetr_state[name].copy_(tensor)
     return unetr

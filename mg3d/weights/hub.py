@@ -73,7 +73,7 @@ class HubModel(nn.Module):
         token: str | None = None,
         **given: Any,
     ) -> Model:
-        """Build the module of a folder that `save_pretrained` wrote, weights in place.
+        """Build the module of a folder that `save_pretrained` wrote, filled with its weights.
 
         Every tensor must be there; other kinds of files are for `mg3d.load_pretrained`.
 

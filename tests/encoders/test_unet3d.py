@@ -83,8 +83,8 @@ def test_a_volume_that_does_not_fit_is_refused_with_the_nearest_that_does():
         UNet3DEncoder()(volumes(1, 1, 100, 96, 7))
 
 
-def test_a_map_of_one_place_is_refused_where_it_would_become_0():
-    with pytest.raises(ValueError, match=r"single place.*norm='group'"):
+def test_a_map_of_one_voxel_is_refused_where_it_would_become_0():
+    with pytest.raises(ValueError, match=r"single voxel.*norm='group'"):
         UNet3DEncoder()(volumes(1, 1, 16, 16, 16))
     assert UNet3DEncoder(norm="group")(volumes(1, 1, 16, 16, 16))[-1].abs().sum() > 0
 

@@ -23,11 +23,12 @@ def test_what_the_page_prints_runs_from_top_to_bottom(page, tmp_path):
         "path": tmp_path / "official.pt",
         "volume": torch.rand(1, 1, 32, 32, 32),
         "prepared": tmp_path,
+        "look": lambda layer, inputs, output: None,
         "metrics_json": tmp_path / "metrics.json",
         "folder": tmp_path / "saved",
     }
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(block, names)
     expected = names["loaded"].encoder.eval()(names["volume"])

@@ -30,7 +30,7 @@ def test_what_is_exported_is_a_copy(swin):
 
 
 def test_what_no_released_checkpoint_holds_is_refused(config, text_encoder):
-    with pytest.raises(ValueError, match="have no place in one"):
+    with pytest.raises(ValueError, match="have no counterpart in one"):
         to_released(build_pretraining(config, text_encoder))  # a UNet, and the objective clip
     with pytest.raises(ValueError, match="encoder='swin3d'"):
         to_released(build_encoder("unet3d", channels=(4, 8, 8, 8)))

@@ -204,7 +204,7 @@ class Swin3DEncoder(Encoder):
         )  # fmt: skip
 
     def forward(self, volume: Float[Tensor, "B c H W D"]) -> tuple[Tensor, ...]:
-        """Maps of each stage, each place normalised over its channels without gain or bias.
+        """Maps of each stage, each token normalised over its channels without gain or bias.
 
         Raises:
             ValueError: if the volume is not divisible by the stride.

@@ -104,7 +104,7 @@ def window_layout(
     for axis, (size, step) in enumerate(zip(padded, shift, strict=True)):
         # The first `step` tokens are rolled to the far end, behind the last ones and the padding.
         wrapped = torch.arange(size, device=device) < step
-        region = 2 * region + wrapped.view([-1 if place == axis + 1 else 1 for place in range(5)])
+        region = 2 * region + wrapped.view([-1 if i == axis + 1 else 1 for i in range(5)])
     return WindowLayout(
         grid,
         window,
