@@ -36,8 +36,9 @@ def to_released(module: nn.Module) -> dict[str, Tensor]:
     if without_name or not swin:
         raise ValueError(
             f"released checkpoints hold a Swin and the six objectives of the paper; "
-            f"{len(without_name)} tensors have no counterpart in one, first {without_name[:1]}; export "
-            "a model with encoder='swin3d', and without the objective clip"
+            f"{len(without_name)} tensors have no counterpart in one, "
+            f"first {without_name[:1]}; export a model with encoder='swin3d' "
+            "and without the objective clip"
         )
     return {
         official: module.state_dict()[name].detach().clone()
