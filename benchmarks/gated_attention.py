@@ -1,6 +1,6 @@
 """Gated attention: the closed form against the definition, written as nested loops.
 
-`python -m benchmarks.gated_attention` prints one JSON line a measurement: seconds of forward and
+`python -m benchmarks.gated_attention` prints one JSON line per measurement: seconds of forward and
 backward at the method's 250 words and 48 visual tokens of width 768 (both directions of one fusion
 layer), peak memory, and how both grow with the number of tokens.
 

@@ -1,6 +1,6 @@
 """Sentence pairs: one product for the whole batch against a loop over pairs of patients.
 
-`python -m benchmarks.ssm` prints one JSON line a measurement: seconds of forward and backward and
+`python -m benchmarks.ssm` prints one JSON line per measurement: seconds of forward and backward and
 peak memory of the SSM loss, up to 64 patients of 80 sentences.
 
 Source: MG-3D (arXiv 2412.05876), SSM; its released code loops over pairs of patients.

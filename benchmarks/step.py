@@ -1,6 +1,6 @@
 """One whole training step: seconds and peak memory of every part.
 
-`python -m benchmarks.step` prints one JSON line a measurement, each from a fresh process: batches
+`python -m benchmarks.step` prints one JSON line per measurement, each from a fresh process: batches
 of 1, 2 and 4 patients of the `paper` preset, and 1 and 2 with activation checkpointing. Volumes,
 reports and the text encoder are made of random numbers (`benchmarks.made_up`). Reports are new, so
 that both text passes are counted; from the second epoch on one of them is remembered.

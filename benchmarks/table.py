@@ -1,6 +1,6 @@
 """Markdown tables from the JSON lines that the measurements print.
 
-`python -m benchmarks.table benchmarks/results/*.jsonl` prints one table a benchmark, as they stand
+`python -m benchmarks.table benchmarks/results/*.jsonl` prints one table per benchmark, as they stand
 in the README, and under each on what it was measured.
 """
 
@@ -16,7 +16,7 @@ Row = dict[str, object]
 
 
 def step_rows(lines: list[Line]) -> Iterator[Row]:
-    """One row a measurement of a training step; the parts in seconds."""
+    """One row per measurement of a training step; the parts in seconds."""
     for line in lines:
         how = [line["precision"]] if line["precision"] != "no" else []
         how += [name for name in ("compile", "checkpointing") if line[name]]
@@ -33,7 +33,7 @@ def step_rows(lines: list[Line]) -> Iterator[Row]:
 
 
 def form_rows(lines: list[Line], sizes: tuple[str, ...]) -> Iterator[Row]:
-    """One row a size: seconds (minimum) and memory of every form."""
+    """One row per size: seconds (minimum) and memory of every form."""
     rows: dict[tuple[int, ...], Row] = {}
     for line in lines:
         key = tuple(line[size] for size in sizes)
@@ -49,7 +49,7 @@ def form_rows(lines: list[Line], sizes: tuple[str, ...]) -> Iterator[Row]:
 
 
 def encoder_rows(lines: list[Line]) -> Iterator[Row]:
-    """One row a pass, size and setting: the medians of ours and MONAI's, and their ratio."""
+    """One row per pass, size and setting: the medians of ours and MONAI's, and their ratio."""
     for ratio in (line for line in lines if "ratio" in line):
         ours, theirs = ratio["ratio"].split(" / ")
         row: Row = {"pass": ratio["pass"], "volume": ratio["shape"], "encoder": ours}
@@ -68,7 +68,7 @@ def encoder_rows(lines: list[Line]) -> Iterator[Row]:
 
 
 def plain_rows(lines: list[Line]) -> Iterator[Row]:
-    """One row a line, with everything in it that is one number or one word."""
+    """One row per line, with everything in it that is one number or one word."""
     for line in lines:
         yield {
             key: value
@@ -103,7 +103,7 @@ def written(value: object) -> str:
 
 
 def tables(lines: list[Line]) -> Iterator[str]:
-    """One table a benchmark and machine, with the machine in words."""
+    """One table per benchmark and machine, with the machine in words."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         machine = ", ".join(f"{key} {value}" for key, value in line.get("machine", {}).items())

@@ -2,7 +2,7 @@
 
     python -m data_prep.acdc --source ACDC/database --output prepared/acdc
 
-Two volumes a patient, end-diastole and end-systole, with class maps (right ventricle, myocardium,
+Two volumes per patient, end-diastole and end-systole, with class maps (right ventricle, myocardium,
 left ventricle). Folds are made by patient. The folds released with MG-3D were made by frame, so
 that nearly every heart held out is also trained on; they can be asked for by name.
 
@@ -102,7 +102,7 @@ def prepare_acdc(
 def _records(
     source: Path, frames: list[Frame], num_folds: int, held_out: str, refused: list[Refusal]
 ) -> list[ScanRecord]:
-    """One record a frame; `num_folds` of 0 are the released folds."""
+    """One record per frame; `num_folds` of 0 are the released folds."""
     numbers, groups = defaultdict(list), {}
     for frame in frames:
         numbers[frame.patient].append(frame.number)

@@ -2,7 +2,7 @@
 
     python -m data_prep.covid19_20 --source COVID-19-20_v2/Train --output prepared/covid19_20
 
-Masks are class maps (1: lesion). The whole scan is kept, at one spacing. One scan a patient.
+Masks are class maps (1: lesion). The whole scan is kept, at one spacing. One scan per patient.
 
 Source: file names of the COVID-19-20 challenge (Roth et al., Med. Image Anal. 2022); folds: the
 MG-3D release, runs of consecutive case numbers.

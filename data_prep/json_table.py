@@ -1,4 +1,4 @@
-"""Read a JSON file as it is, every fault with its place; also one record a line (JSON Lines).
+"""Read a JSON file as it is, every fault with its place; also one record per line (JSON Lines).
 
 Source: RFC 8259; jsonlines.org for JSON Lines.
 """

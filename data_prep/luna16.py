@@ -102,7 +102,7 @@ def default_settings() -> PrepareSettings:
 
 
 def _records(root: Path, tree: Tree, refused: list[Refusal]) -> Iterator[ScanRecord]:
-    """One record a scan; `tree` gets what lies in the subsets."""
+    """One record per scan; `tree` gets what lies in the subsets."""
     folders = [path for path in sorted(root.glob("subset*")) if SUBSET.fullmatch(path.name)]
     if not folders:
         raise FileNotFoundError(

@@ -2,7 +2,7 @@
 
     python -m data_prep.msd --source Task06_Lung --output prepared/msd_lung
 
-Masks are class maps (1: tumour). The whole scan is kept, at one spacing. One scan a patient.
+Masks are class maps (1: tumour). The whole scan is kept, at one spacing. One scan per patient.
 
 Source: layout and dataset.json of the Decathlon (Antonelli et al., Nat. Commun. 2022); folds: the
 MG-3D release, runs of consecutive case numbers.

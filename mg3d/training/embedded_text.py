@@ -147,7 +147,7 @@ class HiddenWords(nn.Module):
         self.model: Any = model
 
     def forward(self, batch: MaskedReports) -> Float[Tensor, "M V"]:
-        """One row a hidden token, one column an entry of the vocabulary."""
+        """One row per hidden token, one column an entry of the vocabulary."""
         attended = (~batch.padding).long()
         states = self.model.bert(input_ids=batch.read, attention_mask=attended).last_hidden_state
         logits: Tensor = self.model.cls(states[batch.hidden])

@@ -87,7 +87,7 @@ def fit(
         optimiser: of the module's parameters. A group's `factor`, if it has one, scales its rate.
         steps: of the whole run.
         seed: of what layers draw (dropout).
-        devices: from `start_devices`; None: float32, one batch a step.
+        devices: from `start_devices`; None: float32, one batch per step.
         batch_size: patients per step over all processes, for the run's first line.
         weights: share of each loss in the total; others are only recorded. None: 1 each.
         learning_rate: of the step to come, from what is done; None: the optimiser's own.

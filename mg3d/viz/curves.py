@@ -100,7 +100,7 @@ def show_losses(
 def show_scores(
     table: Table, *, chance: float = 0.5, label: str = "AUROC", title: str = "", note: str = ""
 ) -> Figure:
-    """Draw one row a finding: how well each encoder names it, with intervals.
+    """Draw one row per finding: how well each encoder names it, with intervals.
 
     Args:
         table: rows with `finding`, `model` (for example "untrained", "pre-trained", "supervised"),
@@ -139,7 +139,7 @@ def show_scores(
 
 @figure_function
 def show_ablation(table: Table, *, title: str = "", note: str = "") -> Figure:
-    """Draw one row a configuration and one panel a score, with intervals.
+    """Draw one row per configuration and one panel per score, with intervals.
 
     Args:
         table: rows with `configuration`, `score` (a panel each), `value`, and, if known, `low` and
@@ -252,5 +252,5 @@ def demand_columns(data: Any, *columns: str) -> None:
     if missing:
         raise ValueError(
             f"the table lacks the columns {', '.join(missing)}; it has "
-            f"{', '.join(map(str, data.columns)) or 'none'}; one row a dot, one column a property"
+            f"{', '.join(map(str, data.columns)) or 'none'}; one row per dot, one column per property"
         )

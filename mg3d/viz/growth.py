@@ -23,7 +23,7 @@ APART = (
 
 @figure_function
 def show_growth(table: Table, *, title: str = "", note: str = "") -> Figure:
-    """Draw one panel a score and one line a configuration, steps on a logarithmic axis.
+    """Draw one panel per score and one line per configuration, steps on a logarithmic axis.
 
     Args:
         table: rows with `configuration`, `steps`, `patients`, `score` (a panel each), `value`,

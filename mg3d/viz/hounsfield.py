@@ -43,7 +43,7 @@ def show_hu_histograms(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """Draw one histogram a volume, coloured by what its values would be taken for.
+    """Draw one histogram per volume, coloured by what its values would be taken for.
 
     Args:
         values: title -> values in HU, or what is taken for HU.

@@ -41,7 +41,7 @@ def show_hu_report(
     """
     rows, edges = to_numpy(shares), to_numpy(edges)
     if not len(rows):
-        raise ValueError("there is no volume to show; give one row a volume")
+        raise ValueError("there is no volume to show; give one row per volume")
     per_volume = min(3.0, 1.1 + 0.02 * len(rows))
     fig, (top, below) = plt.subplots(
         2, 1, figsize=(9.4, 3.4 + per_volume), sharex=True, height_ratios=(2.6, per_volume)
@@ -111,6 +111,6 @@ def _small_print(volumes: int, unit: str, edges: np.ndarray) -> str:
         words += " HU, before resampling; the first and last bin hold what lies beyond"
     else:
         words += ", before resampling; these volumes are no HU"
-    order = "lower panel: a line a volume, the one most unlike the median at the bottom"
+    order = "lower panel: a line per volume, the one most unlike the median at the bottom"
     thinned = f" ({MOST_LINES} of them shown)" if volumes > MOST_LINES else ""
     return f"{words} · {order}{thinned}"

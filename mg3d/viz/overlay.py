@@ -34,7 +34,7 @@ def tokens_to_voxels(
     """A map on the token grid, on the grid of the voxels.
 
     Args:
-        tokens: one value a token.
+        tokens: one value per token.
         shape: voxels along each axis.
         smooth: interpolate linearly between the tokens' centres; as it is, all voxels of a token
             have its value, which is all the model knows.
@@ -71,11 +71,11 @@ def show_attention(
     note: str = "",
     smooth: bool = False,
 ) -> Figure:
-    """Draw volume, attention map and control side by side, one row a plane.
+    """Draw volume, attention map and control side by side, one row per plane.
 
     Args:
         voxels: in HU, or on the model's scale, see `unit_hu`.
-        attention: one value a visual token, on the grid of the tokens.
+        attention: one value per visual token, on the grid of the tokens.
         spacing_mm: of the volume's axes.
         control: the same map for a report that is not about this volume.
         mask: True where the finding of the sentence is; outlined everywhere.

@@ -59,7 +59,7 @@ def show_hidden_words(
 
 
 def show_pieces(rows: Mapping[str, Sequence[str]], *, title: str = "") -> "HTML":
-    """One row a way of cutting a text, every piece in a box, with the number of pieces.
+    """One row per way of cutting a text, every piece in a box, with the number of pieces.
 
     Args:
         rows: label -> the pieces, in order.
@@ -82,7 +82,7 @@ def show_tokens(
     *,
     title: str = "",
 ) -> "HTML":
-    """The tokens of a report: one line a sentence, one box a whole word, its tokens parted by dots.
+    """The tokens of a report: one line per sentence, one box per whole word, its tokens parted by dots.
 
     Args:
         tokens: as text, in order.
@@ -94,7 +94,7 @@ def show_tokens(
     hidden = hidden if hidden is not None else [False] * len(tokens)
     if not len(tokens) == len(sentence) == len(word) == len(hidden):
         raise ValueError(
-            "tokens, sentence, word and hidden have one entry a token, but there are "
+            "tokens, sentence, word and hidden have one entry per token, but there are "
             f"{len(tokens)}, {len(sentence)}, {len(word)} and {len(hidden)}"
         )
     lines: dict[int, dict[int, list[str]]] = {}

@@ -148,7 +148,7 @@ def name_masks(mask: Masks) -> dict[str, Bool[np.ndarray, "H W D"]]:
 
 
 def colors_of(masks: Mapping[str, object]) -> list[str]:
-    """One colour a mask, in order."""
+    """One colour per mask, in order."""
     return [CYCLE[i % len(CYCLE)] for i in range(len(masks))]
 
 

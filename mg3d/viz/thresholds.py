@@ -34,7 +34,7 @@ def show_pairs(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """Draw one row a pair of sentences, one dot a measure.
+    """Draw one row per pair of sentences, one dot per measure.
 
     Args:
         pairs: two sentences, and whether they say the same.
@@ -74,7 +74,7 @@ def show_cosines(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """Draw how the cosines of like and of unlike pairs are spread, one panel a measure.
+    """Draw how the cosines of like and of unlike pairs are spread, one panel per measure.
 
     Args:
         cosines: measure -> cosine of each pair.

@@ -32,7 +32,7 @@ def browse_slices(
     Args:
         voxels: in HU, or on the model's scale, see `unit_hu`.
         spacing_mm: of the three axes.
-        overlay: one value a visual token, laid over an axial slice; its colour scale stays.
+        overlay: one value per visual token, laid over an axial slice; its colour scale stays.
         unit_hu: HU that the values 0 and 1 stand for; None: `voxels` are in HU.
         window_hu: the first window, a key of `HU_WINDOWS`.
         mask: True where a finding is; outlined.

@@ -29,7 +29,7 @@ COVID, PNEUMONIA, NODULE = "Lung opacity", {"Consolidation", "Atelectasis"}, "Lu
 
 
 def write_luna16(folder: Path, patients: int, seed: int) -> None:
-    """Write subset0 to subset9, candidates.csv and annotations.csv; a scan a patient.
+    """Write subset0 to subset9, candidates.csv and annotations.csv; a scan per patient.
 
     Every second scan is stored with its first two axes turned round, as some of the real ones.
     """
