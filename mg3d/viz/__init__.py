@@ -4,7 +4,7 @@ from importlib import import_module
 from types import ModuleType
 
 __all__ = [
-    *("curves", "growth", "hounsfield", "hu_report", "matrices", "overlay", "preprocessing"),
+    *("curves", "growth", "hounsfield", "hu_overview", "matrices", "overlay", "preprocessing"),
     *("proportions", "report", "slices", "thresholds", "widgets"),
 ]
 

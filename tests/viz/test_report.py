@@ -50,5 +50,5 @@ def test_hidden_tokens_are_marked():
 
 
 def test_tokens_without_their_sentences_are_refused():
-    with pytest.raises(ValueError, match="one entry a token, but there are 2, 1, 2 and 2"):
+    with pytest.raises(ValueError, match="one entry per token, but there are 2, 1, 2 and 2"):
         show_tokens(["no", "node"], [0], [0, 1])

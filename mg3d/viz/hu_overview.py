@@ -1,4 +1,4 @@
-"""Is a whole data set in HU? All volumes in one histogram, and each in a line of its own."""
+"""Is a whole data set in HU? One histogram of all volumes, and one image row per volume."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,12 +11,12 @@ from matplotlib.transforms import blended_transform_factory
 from mg3d.viz.hounsfield import TISSUES_HU
 from mg3d.viz.style import INK, QUIET, Array, caption, figure_function, to_numpy
 
-LEAST = 1e-4  # share of voxels in a bin, lowest that is drawn
-MOST_LINES = 400  # of the lower panel; more volumes are thinned out evenly
+LEAST = 1e-4  # smallest share of voxels in a bin that is drawn
+MOST_LINES = 400  # rows of the lower panel; of more volumes, an evenly spaced subset is shown
 
 
 @figure_function
-def show_hu_report(
+def show_hu_overview(
     shares: Float[Array, "volumes bins"],
     edges: Float[Array, " edges"],
     *,
@@ -24,17 +24,17 @@ def show_hu_report(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """Draw the histogram of a data set, and below it every volume as one line of a picture.
+    """Draw the histogram of a data set, and below it an image with one row per volume.
 
-    A data set in HU has its peaks in the coloured ranges, and its lines are alike; a volume that is
-    shifted or scaled stands out as a line that is broken.
+    A data set in HU has its peaks in the coloured ranges, and its rows look alike; the row of a
+    volume that is shifted or scaled differs from the others.
 
     Args:
         shares: of the voxels of each volume, by bin; a row sums to 1.
-        edges: of the bins, one more than bins.
-        unit: "HU", or "0 to 1" for volumes that are no HU: then no tissue is marked.
-        title: what to see.
-        note: more small print, such as the name of the data set.
+        edges: of the bins, one more than there are bins.
+        unit: "HU", or "0 to 1" for volumes that are not in HU; no tissue is marked then.
+        title: of the figure.
+        note: added to the caption, such as the name of the data set.
 
     Raises:
         ValueError: if there is no volume.
@@ -84,7 +84,7 @@ def show_hu_report(
 def _mark_tissue(
     top: Axes, below: Axes, name: str, ends: tuple[float, float], color: str, height: float
 ) -> None:
-    """A tissue's range: coloured and named above, its ends drawn through below."""
+    """Mark a tissue's range: shaded and named in the histogram, two lines in the panel below."""
     top.axvspan(*ends, color=color, alpha=0.16, linewidth=0)
     place = blended_transform_factory(top.transData, top.transAxes)
     top.text(
@@ -96,7 +96,8 @@ def _mark_tissue(
 
 
 def _in_order(rows: np.ndarray) -> np.ndarray:
-    """Lines by how unlike the median volume they are, the oddest at the bottom; thinned out."""
+    """Sort rows by distance from the median histogram, largest last; keep at most `MOST_LINES`."""
+    # Area between cumulative histograms (Wasserstein distance, in bins): grows with a shift in HU.
     apart = np.abs(np.cumsum(rows - np.median(rows, axis=0), axis=1)).sum(axis=1)
     ordered = rows[np.argsort(apart, kind="stable")]
     if len(ordered) <= MOST_LINES:
@@ -108,9 +109,9 @@ def _small_print(volumes: int, unit: str, edges: np.ndarray) -> str:
     width = (edges[-1] - edges[0]) / (len(edges) - 1)
     words = f"{volumes:,} volume{'s' * (volumes != 1)}, bins of {width:.3g}"
     if unit == "HU":
-        words += " HU, before resampling; the first and last bin hold what lies beyond"
+        words += " HU, before resampling; the first and last bin include all values beyond"
     else:
-        words += ", before resampling; these volumes are no HU"
-    order = "lower panel: a line per volume, the one most unlike the median at the bottom"
+        words += ", before resampling; these volumes are not in HU"
+    order = "lower panel: one row per volume, the most unlike the median at the bottom"
     thinned = f" ({MOST_LINES} of them shown)" if volumes > MOST_LINES else ""
     return f"{words} · {order}{thinned}"

@@ -1,7 +1,7 @@
 import pytest
 
+from data_prep.hu_overview import main
 from data_prep.phantom.prepare import prepare_phantom
-from data_prep.report import main
 from mg3d.data.prepared import read_array, read_facts, write_array
 from mg3d.preparation.prepare import PrepareSettings
 from mg3d.volumes.grid import Grid
@@ -18,13 +18,13 @@ def folder(tmp_path_factory):
 def test_it_prints_the_peaks_and_draws_them_the_same_each_time(folder, capsys):
     assert main(["--data", str(folder)]) == 0
     printed = capsys.readouterr().out
-    assert "hu_report.png: 4 volumes, HU" in printed
+    assert "hu_overview.png: 4 volumes, HU" in printed
     (air,) = [line for line in printed.splitlines() if line.strip().startswith("air")]
     assert "peak -1000 HU" in air and "in 4 of 4 volumes" in air
-    picture = (folder / "hu_report.png").read_bytes()
+    picture = (folder / "hu_overview.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     main(["--data", str(folder)])
-    assert (folder / "hu_report.png").read_bytes() == picture
+    assert (folder / "hu_overview.png").read_bytes() == picture
 
 
 def test_what_cannot_be_reported_is_named(folder, tmp_path, capsys):
