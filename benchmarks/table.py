@@ -1,7 +1,7 @@
 """Markdown tables from the JSON lines that the measurements print.
 
-`python -m benchmarks.table benchmarks/results/*.jsonl` prints one table per benchmark, as they stand
-in the README, and under each on what it was measured.
+`python -m benchmarks.table benchmarks/results/*.jsonl` prints one table per benchmark, as in the
+README, each with the machine that it was measured on.
 """
 
 import argparse

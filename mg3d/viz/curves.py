@@ -1,4 +1,4 @@
-"""Losses as they fall and scores with their intervals, each beside its trivial baseline."""
+"""Plots of losses over training and of scores with intervals, each beside its baseline."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -36,17 +36,17 @@ def show_losses(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """Draw one panel an objective: training batches, held-out patients, and what is trivial.
+    """Draw one panel per objective: training loss, held-out loss and the trivial model's loss.
 
     Args:
-        history: the run's table: `step`, one column an objective, and `val_<objective>`, empty
-            where it was not measured.
-        trivial: objective -> loss of a model that learned nothing worth having; dashed.
-        labels: objective -> heading of its panel, such as `mg3d.objectives.LABELS`; its name where
-            there is none.
+        history: the run's table: `step`, one column per objective, and `val_<objective>`, empty at
+            steps without a measurement.
+        trivial: objective -> loss of the trivial model, drawn dashed.
+        labels: objective -> title of its panel, such as `mg3d.objectives.LABELS`; default: the
+            objective's name.
         columns: panels side by side.
-        title: what to see.
-        note: more small print, for example numbers of patients and seeds.
+        title: of the figure.
+        note: added to the caption, for example numbers of patients and seeds.
     """
     import pandas as pd
 
@@ -54,7 +54,7 @@ def show_losses(
     names = [c.removeprefix("val_") for c in table.columns if c.startswith("val_")]
     if not names:
         raise ValueError(
-            "history has no column val_<objective>, so there is nothing held out to show; "
+            "history has no column val_<objective>, so there are no held-out losses to show; "
             f"its columns are {', '.join(map(str, table.columns))}"
         )
     columns = min(columns, len(names))
@@ -100,16 +100,16 @@ def show_losses(
 def show_scores(
     table: Table, *, chance: float = 0.5, label: str = "AUROC", title: str = "", note: str = ""
 ) -> Figure:
-    """Draw one row per finding: how well each encoder names it, with intervals.
+    """Draw one row per finding: the score of each encoder, with intervals.
 
     Args:
         table: rows with `finding`, `model` (for example "untrained", "pre-trained", "supervised"),
             `value`, and, if known, `low` and `high`, the ends of the interval. The finding "macro"
             comes first, above a line; the others by the best value of the last model.
-        chance: what guessing gives.
+        chance: score of random guessing, drawn dashed.
         label: of the horizontal axis.
-        title: what to see.
-        note: more small print: patients, seeds, what the interval is.
+        title: of the figure.
+        note: added to the caption: patients, seeds, what the interval is.
     """
     import pandas as pd
 
@@ -145,8 +145,8 @@ def show_ablation(table: Table, *, title: str = "", note: str = "") -> Figure:
         table: rows with `configuration`, `score` (a panel each), `value`, and, if known, `low` and
             `high`, the ends of the interval, `group` (rows of one group stand together) and
             `chance` (a dashed line). Rows named "untrained" are grey.
-        title: what to see.
-        note: more small print: patients, seeds, what the interval is.
+        title: of the figure.
+        note: added to the caption: patients, seeds, what the interval is.
     """
     import pandas as pd
 
@@ -247,10 +247,10 @@ def _smooth(values: Any) -> Any:
 
 
 def demand_columns(data: Any, *columns: str) -> None:
-    """Refuse a table that lacks columns, naming them and those it has."""
+    """Raise a ValueError that names the missing columns, if there are any."""
     missing = [name for name in columns if name not in data]
     if missing:
         raise ValueError(
             f"the table lacks the columns {', '.join(missing)}; it has "
-            f"{', '.join(map(str, data.columns)) or 'none'}; one row per dot, one column per property"
+            f"{', '.join(map(str, data.columns)) or 'none'}; give one row per dot"
         )

@@ -1,4 +1,4 @@
-"""Does it go on? Scores of several trainings against how long they were."""
+"""Scores of several trainings against their number of steps: does longer training still help?"""
 
 from typing import Any
 
@@ -16,9 +16,7 @@ COLORS = {
 }
 SMALL: dict[str, Any] = {"marker": "o", "markersize": 4.5}
 LARGE: dict[str, Any] = {"marker": "D", "markersize": 5.0}
-APART = (
-    1.05  # lines are this factor apart on the axis of steps, so that intervals can be told apart
-)
+APART = 1.05  # factor between neighbouring lines on the step axis, so that intervals do not overlap
 
 
 @figure_function
@@ -27,10 +25,10 @@ def show_growth(table: Table, *, title: str = "", note: str = "") -> Figure:
 
     Args:
         table: rows with `configuration`, `steps`, `patients`, `score` (a panel each), `value`,
-            `low` and `high`. The fewest patients make the line, more are drawn as diamonds. Rows
-            named "untrained" are grey: a band behind the lines, and diamonds for more patients.
-        title: what to see.
-        note: more small print: patients, seeds, what the interval is.
+            `low` and `high`. Runs with the fewest patients are joined by a line; runs with more are
+            diamonds. Rows named "untrained" are a grey band, or grey diamonds with more patients.
+        title: of the figure.
+        note: added to the caption: patients, seeds, what the interval is.
     """
     import pandas as pd
 
@@ -83,7 +81,7 @@ def _draw(axes: Axes, rows: Any, shift: float, color: str, line: str, dot: dict[
 
 
 def _untrained(axes: Axes, rows: Any, fewest: int, beside: float) -> None:
-    """A band for the fewest patients; for more, whom the probe is fitted on, a dot of its own."""
+    """Untrained encoder: a band where its probe had the fewest patients, else diamonds."""
     _draw(axes, rows[rows["patients"] > fewest].assign(steps=beside), 1.0, QUIET, "", LARGE)
     rows = rows[rows["patients"] == fewest]
     if not len(rows):

@@ -1,4 +1,4 @@
-"""Hounsfield units as pictures: where the numbers of a volume lie, one slice in many windows."""
+"""Figures of Hounsfield units: histograms of volumes, and one slice in several windows."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ from mg3d.viz.style import (
     to_numpy,
 )
 
-# tissue -> range in HU, as `data.histogram` looks for it, and colour
+# tissue -> lower and upper end in HU, as in the volumes' histograms, and colour
 TISSUES_HU: dict[str, tuple[float, float, str]] = {
     "air": (-1050.0, -950.0, SKY),
     "lung": (-950.0, -500.0, BLUE),
@@ -43,13 +43,13 @@ def show_hu_histograms(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """Draw one histogram per volume, coloured by what its values would be taken for.
+    """Draw one histogram per volume, coloured by the tissue that each HU range stands for.
 
     Args:
-        values: title -> values in HU, or what is taken for HU.
-        range_hu: ends of the axis; what lies outside is counted in a corner of the panel.
-        title: what to see.
-        note: small print.
+        values: title -> values in HU, or values that are mistaken for HU.
+        range_hu: ends of the axis; the share of values outside is written in the panel's corner.
+        title: of the figure.
+        note: caption.
     """
     if not values:
         raise ValueError("values is empty; give at least one volume, as title -> values")
@@ -107,8 +107,8 @@ def show_windows(
         windows: names or ends in HU, see `HU_WINDOWS`.
         plane: "axial", "coronal" or "sagittal".
         index: of the slice; None: the middle.
-        title: what to see.
-        note: more small print.
+        title: of the figure.
+        note: added to the caption.
     """
     hung, array = find_plane(plane), to_numpy(hu)
     index = array.shape[hung.cut] // 2 if index is None else index

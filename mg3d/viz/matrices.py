@@ -1,4 +1,4 @@
-"""Similarity matrices: sentences with their patients marked, reports against volumes."""
+"""Similarity matrices: sentences against sentences, and reports against volumes."""
 
 from collections.abc import Mapping
 
@@ -29,10 +29,10 @@ def show_similarities(
     Args:
         matrices: panel title -> cosines.
         patient: of each sentence; lines are drawn where the patient changes.
-        title: what to see.
+        title: of the figure.
     """
     owner = to_numpy(patient)
-    starts = np.flatnonzero(np.diff(owner, prepend=owner[0] - 1))
+    starts = np.flatnonzero(np.diff(owner, prepend=owner[0] - 1))  # each patient's first sentence
     middles = (starts + np.append(starts[1:], len(owner)) - 1) / 2
     fig, row = plt.subplots(
         1, len(matrices), figsize=(3.6 * len(matrices) + 0.9, 3.9), sharey=True, squeeze=False
@@ -59,36 +59,35 @@ def show_similarities(
 def show_similarity_matrix(
     similarity: Float[Array, "R V"], *, title: str = "", k: int = 5, note: str = ""
 ) -> Figure:
-    """Draw reports against volumes; entry (i, i) is a patient's own pair.
+    """Draw reports against volumes; entry (i, i) is the matching pair of patient i.
 
-    A ring marks each report's own volume, green if it is among the `k` most similar ones.
+    A ring marks each matching pair: green if the volume is among the report's `k` most similar.
 
     Args:
         similarity: cosine of report (row) and volume (column).
-        title: what to see.
-        k: how many volumes a search returns.
-        note: more small print, for example whose reports these are.
+        title: of the figure.
+        k: volumes that a search returns.
+        note: added to the caption, for example whose reports these are.
     """
     values = to_numpy(similarity)
     num_reports, num_volumes = values.shape
-    own = np.arange(min(values.shape))
-    rank = (values[own] > values[own, own][:, None]).sum(1)
-    found = rank < k
+    pairs = np.arange(min(values.shape))
+    rank = (values[pairs] > values[pairs, pairs][:, None]).sum(1)
+    hits = rank < k
     limit = max(float(np.abs(values).max()), 1e-6)
     fig, axes = plt.subplots(figsize=(5.6, 5.0 * min(1.2, max(0.5, num_reports / num_volumes))))
     image = axes.imshow(values, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
     size = min(60.0, (190.0 / max(values.shape)) ** 2)
-    for hit, color in ((found, GREEN), (~found, ORANGE)):
-        axes.scatter(
-            own[hit], own[hit], s=size, facecolors="none", edgecolors=color, linewidths=1.2
-        )
+    for chosen, color in ((hits, GREEN), (~hits, ORANGE)):
+        ringed = pairs[chosen]
+        axes.scatter(ringed, ringed, s=size, facecolors="none", edgecolors=color, linewidths=1.2)
     axes.set(xlabel="volume of patient", ylabel="report of patient", title=title)
     axes.spines[:].set_color(FAINT)
     fig.colorbar(image, ax=axes, label="cosine similarity", shrink=0.85)
     caption(
         fig,
         f"{num_reports} reports, {num_volumes} volumes · rings: the report's own volume, "
-        f"green if among the first {k}: {found.sum()} of {len(own)}, "
-        f"by chance {min(1.0, k / num_volumes) * len(own):.1f}" + (f" · {note}" if note else ""),
+        f"green if among the first {k}: {hits.sum()} of {len(pairs)}, "
+        f"by chance {min(1.0, k / num_volumes) * len(pairs):.1f}" + (f" · {note}" if note else ""),
     )
     return fig

@@ -1,7 +1,7 @@
 """An attention map laid over the volume, beside the map for another patient's report.
 
-A map by itself shows anatomy as much as attention. So the control stands next to it, on the same
-scale: the same volume, asked by a report that is not about it.
+A map by itself shows anatomy as much as attention. So a control is drawn next to it on the same
+scale: the map of the same volume for a report that does not describe it.
 """
 
 import matplotlib.pyplot as plt
@@ -24,23 +24,23 @@ from mg3d.viz.style import (
     to_numpy,
 )
 
-VEIL = 0.6  # how much of the volume the map covers
-DIM = 2.0  # the volume below a map is darkened, or white bone would wash the map's colours out
+VEIL = 0.6  # opacity of the map
+DIM = 2.0  # the volume is darkened under a map, or white bone would wash its colours out
 
 
 def tokens_to_voxels(
     tokens: Float[Array, "h w d"], shape: tuple[int, int, int], *, smooth: bool = False
 ) -> Float[np.ndarray, "H W D"]:
-    """A map on the token grid, on the grid of the voxels.
+    """Resample a map from the token grid to the voxel grid.
 
     Args:
         tokens: one value per token.
         shape: voxels along each axis.
-        smooth: interpolate linearly between the tokens' centres; as it is, all voxels of a token
-            have its value, which is all the model knows.
+        smooth: interpolate linearly between token centres. By default all voxels of a token have
+            its value: the model has no finer resolution.
     """
     values = to_numpy(tokens)
-    places = [  # of the voxels' centres, in tokens
+    places = [  # positions of the voxel centres, in units of tokens
         (np.arange(size) + 0.5) * count / size
         for size, count in zip(shape, values.shape, strict=True)
     ]
@@ -83,12 +83,13 @@ def show_attention(
         window_hu: "lung", "soft tissue", "bone", "model", or two ends in HU.
         planes: of "axial", "coronal", "sagittal".
         at: indices of the point the slices go through; default: most of the mask, else the middle.
-        limits: ends of the colour scale; default: from the smallest to the largest value of both.
-        sentence: that asks; the figure's title.
-        meaning: of the map's values: whose tokens look at whose, in which layer, what 0 and 1 say.
+        limits: ends of the colour scale; default: smallest and largest value of both maps.
+        sentence: whose attention is shown; the title of the figure.
+        meaning: of the map's values: which tokens attend to which, in which layer, what 0 and 1
+            mean.
         titles: of the three columns.
-        note: more small print.
-        smooth: interpolate between tokens; as it is, the edges of the tokens show.
+        note: added to the caption.
+        smooth: interpolate between tokens; by default the edges of the tokens are visible.
     """
     hu, region = to_hu(voxels, unit_hu), None if mask is None else to_numpy(mask)
     maps = [to_numpy(m) for m in (attention, control) if m is not None]

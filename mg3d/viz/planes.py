@@ -1,8 +1,8 @@
-"""Three ways to cut a volume, each shown as radiologists hang it on the wall.
+"""Axial, coronal and sagittal slices, shown in radiological convention.
 
 A volume is `voxels[h, w, d]`: inferior to superior, posterior to anterior, the patient's left to
-right. You look at an axial slice from the feet and at a coronal one from the front, so the right
-side of the patient is on your left; a sagittal slice has the front of the patient on your left.
+right. Axial slices are seen from the feet and coronal ones from the front, so the patient's right
+is on the left of the picture; in a sagittal slice the patient's front is on the left.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from matplotlib.image import AxesImage
 
 @dataclass(frozen=True)
 class Plane:
-    """How one kind of slice is cut and hung."""
+    """One kind of slice: the axis it is cut from, and how the others lie in the picture."""
 
     name: str
-    cut: int  # the axis a slice is taken from; of the two left,
-    up: int  # the first points up in the picture,
-    across: int  # and the second runs from its right to its left
-    marks: tuple[str, str, str, str]  # what is left, right, top, bottom in the picture
+    cut: int  # volume axis across the slice
+    up: int  # volume axis that points up in the picture
+    across: int  # volume axis that runs from right to left in the picture
+    marks: tuple[str, str, str, str]  # letters at the left, right, top, bottom of the picture
 
 
 PLANES = {
@@ -47,13 +47,14 @@ def find_plane(name: str) -> Plane:
 
 def cut(volume: Shaped[np.ndarray, "H W D"], plane: Plane, index: int) -> Shaped[np.ndarray, "r c"]:
     """One slice as a picture: row 0 at the top, the patient's right (or front) at column 0."""
+    # Both axes are flipped: index 0 is inferior and left, but the picture starts at top and right.
     return np.take(volume, index, axis=plane.cut)[::-1, ::-1]
 
 
 def extent_of(
     plane: Plane, shape: tuple[int, ...], spacing_mm: tuple[float, float, float]
 ) -> tuple[float, float, float, float]:
-    """Where the picture lies, in mm, as matplotlib's `extent`."""
+    """Extent of the picture in mm, as matplotlib takes it: left, right, bottom, top."""
     width = shape[plane.across] * spacing_mm[plane.across]
     height = shape[plane.up] * spacing_mm[plane.up]
     return 0.0, width, 0.0, height
@@ -85,7 +86,7 @@ def hang(
 
 
 def mark_sides(axes: Axes, plane: Plane) -> None:
-    """Write R, L, A, P, S, I where they are."""
+    """Write the letters of the patient's sides (R, L, A, P, S, I) at the picture's edges."""
     places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.98), (0.5, 0.02))
     anchors = (("left", "center"), ("right", "center"), ("center", "top"), ("center", "bottom"))
     outline = [patheffects.withStroke(linewidth=2, foreground="black")]
@@ -127,7 +128,7 @@ def outline(
 
 
 def best_index(mask: Bool[np.ndarray, "H W D"] | None, plane: Plane, shape: tuple[int, ...]) -> int:
-    """The slice that shows most of the mask; the middle one if there is no mask."""
+    """Index of the slice with the largest area of the mask; the middle one without a mask."""
     if mask is None or not mask.any():
         return shape[plane.cut] // 2
     others = tuple(axis for axis in range(3) if axis != plane.cut)

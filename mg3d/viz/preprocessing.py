@@ -1,4 +1,4 @@
-"""What is left of a scan on its way to the model: the box that is kept, and its voxels."""
+"""What preprocessing keeps of a scan: the box that is cut out, and the voxels made of it."""
 
 from typing import TypeAlias
 
@@ -37,23 +37,23 @@ def show_what_the_model_sees(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """Draw three planes of a scan with the box that is kept, and below them the model's voxels.
+    """Draw three planes of a scan with the box that is kept, and below them the model's input.
 
     Both rows show the same planes at one scale in mm, through one HU window.
 
     Args:
         source_hu: the scan in HU, canonical axes.
-        source_affine: its index to mm, such as `Volume.affine`.
-        model: on the model's grid, in HU or on the model's scale, see `unit_hu`.
-        model_affine: its index to mm, such as `GridVolume.affine`.
-        unit_hu: HU that the values 0 and 1 of `model` stand for; None: it is in HU.
+        source_affine: from index to mm, such as `Volume.affine`.
+        model: the volume on the model's grid, in HU or scaled, see `unit_hu`.
+        model_affine: from index to mm, such as `GridVolume.affine`.
+        unit_hu: HU that the values 0 and 1 of `model` stand for; None: `model` is in HU.
         window_hu: "lung", "soft tissue", "bone", "model", or two ends in HU.
         at: model voxel that the planes go through; None: the middle.
-        title: what to see.
-        note: more small print.
+        title: of the figure.
+        note: added to the caption.
 
     Raises:
-        ValueError: if the two grids are turned against each other.
+        ValueError: if one grid is rotated against the other.
     """
     source, grid = to_numpy(source_hu), to_hu(model, unit_hu)
     source_mm, grid_mm = (_spacing(to_numpy(a)) for a in (source_affine, model_affine))
@@ -104,7 +104,7 @@ def show_what_the_model_sees(
 def _place(
     source: Float[np.ndarray, "4 4"], model: Float[np.ndarray, "4 4"]
 ) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
-    """Where the model's grid begins, in source voxels from the edge, and the size of its voxels."""
+    """Start and voxel size of the model's grid, in source voxels from the edge of the scan."""
     index = np.linalg.inv(source) @ model
     step = np.diag(index)[:3]
     turned = np.abs(index[:3, :3] - np.diag(step)).max()
@@ -113,6 +113,7 @@ def _place(
             "the axes of scan and model grid run different ways; give both in canonical order, "
             "as read_volume and to_grid do"
         )
+    # Affines refer to voxel centres; the box starts half a model voxel before its first centre.
     return index[:3, 3] + 0.5 - step / 2, step
 
 
@@ -128,24 +129,24 @@ def _box(
     start: Float[np.ndarray, " 3"],
     length: Float[np.ndarray, " 3"],
 ) -> Extent:
-    """What is kept, in the mm of the scan's picture; it may reach beyond it, and is air there."""
+    """The kept box in mm of the scan's picture; it may reach beyond the scan (padded with air)."""
     ends = []
     for axis in (plane.across, plane.up):
         first, last = start[axis], start[axis] + length[axis]
-        if axis == plane.across:  # pictures run from the end of this axis, left, to its start
+        if axis == plane.across:  # this axis is flipped in the picture
             first, last = shape[axis] - last, shape[axis] - first
         ends += [float(first * spacing_mm[axis]), float(last * spacing_mm[axis])]
     return ends[0], ends[1], ends[2], ends[3]
 
 
 def _around(one: Extent, other: Extent) -> Extent:
-    """The smallest frame around two pictures."""
+    """The smallest extent that holds both."""
     left, right = min(one[0], other[0]), max(one[1], other[1])
     return left, right, min(one[2], other[2]), max(one[3], other[3])
 
 
 def _draw(axes: Axes, extent: Extent, *strokes: tuple[str, float]) -> None:
-    """The border of a picture, in strokes of a colour and a width."""
+    """Draw the border of an extent, once for each (colour, width)."""
     left, right, bottom, top = extent
     for color, width in strokes:
         axes.add_patch(

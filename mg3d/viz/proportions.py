@@ -1,4 +1,4 @@
-"""One slice twice: as the array has it, every voxel a square, and as long as it is in the body."""
+"""One slice drawn twice: with square voxels, as in the array, and in true proportions in mm."""
 
 import matplotlib.pyplot as plt
 from jaxtyping import Num
@@ -18,15 +18,15 @@ def show_proportions(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """Draw the middle slice counted in voxels, and measured in mm, side by side at equal width.
+    """Draw the middle slice in voxels and in mm, side by side at equal width.
 
     Args:
         hu: voxels in HU.
         spacing_mm: of the three axes.
         plane: "axial", "coronal" or "sagittal".
         window_hu: a key of `HU_WINDOWS`, or two ends in HU.
-        title: what to see.
-        note: more small print.
+        title: of the figure.
+        note: added to the caption.
     """
     hung, array = find_plane(plane), to_numpy(hu)
     index = array.shape[hung.cut] // 2

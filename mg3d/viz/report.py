@@ -1,4 +1,4 @@
-"""Reports as a notebook shows them: sentences marked, cut into pieces and tokens, words hidden."""
+"""Reports as HTML for notebooks: marked sentences, sentence pieces, tokens, hidden words."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -16,12 +16,12 @@ ROW = "display:flex;flex-wrap:wrap;gap:0.3em;margin:0.2em 0"
 def show_report(
     sentences: Sequence[str], highlights: Mapping[int, str] | None = None, *, title: str = ""
 ) -> "HTML":
-    """A report, with sentences marked by what they speak of.
+    """A report in which some sentences are highlighted and labelled.
 
     Args:
         sentences: in order.
-        highlights: index of a sentence -> what it is about, for example a finding. Sentences about
-            the same thing have one colour, and the name stands behind each.
+        highlights: index of a sentence -> its label, for example a finding. Sentences with the same
+            label have the same colour; the label is written after each.
         title: above the report.
     """
     marked = dict(highlights or {})
@@ -41,11 +41,11 @@ def show_report(
 def show_hidden_words(
     words: Sequence[str], guesses: Mapping[int, str], *, title: str = ""
 ) -> "HTML":
-    """A report whose hidden words are boxed, each with what the model put there.
+    """A report with its hidden words in boxes, each beside the model's prediction.
 
     Args:
         words: of the report, in order, as they were before hiding.
-        guesses: index of a hidden word -> the model's word for it.
+        guesses: index of a hidden word -> the predicted word.
         title: above the report.
     """
     parts = [
@@ -59,7 +59,7 @@ def show_hidden_words(
 
 
 def show_pieces(rows: Mapping[str, Sequence[str]], *, title: str = "") -> "HTML":
-    """One row per way of cutting a text, every piece in a box, with the number of pieces.
+    """One row per way of splitting a text: the number of pieces, and each piece in a box.
 
     Args:
         rows: label -> the pieces, in order.
@@ -82,7 +82,7 @@ def show_tokens(
     *,
     title: str = "",
 ) -> "HTML":
-    """The tokens of a report: one line per sentence, one box per whole word, its tokens parted by dots.
+    """The tokens of a report: one line per sentence, one box per word, dots between its tokens.
 
     Args:
         tokens: as text, in order.

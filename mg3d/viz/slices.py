@@ -1,4 +1,4 @@
-"""Volumes in three planes, in true proportions, with the sides marked; or many patients at once."""
+"""Slices of volumes in true proportions, with sides marked: three planes, or many patients."""
 
 import math
 from collections.abc import Mapping
@@ -47,9 +47,9 @@ def show_planes(
         at: indices of the point all three slices go through; default: most of the mask, else the
             middle.
         mask: True where a finding is, or several by name; outlined.
-        title: what to see.
-        note: more small print, for example "synthetic patient, not for clinical use".
-        smooth: interpolate between voxels; as it is, every voxel is one flat patch.
+        title: of the figure.
+        note: added to the caption, for example "synthetic patient, not for clinical use".
+        smooth: interpolate between voxels; by default every voxel is one flat square.
     """
     hu = to_hu(voxels, unit_hu)
     masks = name_masks(mask)
@@ -99,10 +99,10 @@ def show_grid_of_patients(
         unit_hu: HU that the values 0 and 1 stand for; None: voxels are in HU.
         window_hu: "lung", "soft tissue", "bone", "model", or two ends in HU.
         plane: "axial", "coronal" or "sagittal".
-        masks: label -> where its finding is; outlined, in the slice that shows most of it.
+        masks: label -> mask of the finding, outlined; the slice with its largest area is shown.
         columns: patients side by side.
-        title: what to see.
-        note: more small print.
+        title: of the figure.
+        note: added to the caption.
         smooth: interpolate between voxels.
     """
     if not volumes:
@@ -139,7 +139,7 @@ def show_grid_of_patients(
 
 
 def name_masks(mask: Masks) -> dict[str, Bool[np.ndarray, "H W D"]]:
-    """Masks by name; a single one has the empty name."""
+    """Masks by name; a single mask gets the name ""."""
     if mask is None:
         return {}
     if isinstance(mask, Mapping):
@@ -164,6 +164,6 @@ def explain_masks(fig: Figure, masks: Mapping[str, object]) -> None:
 
 
 def small_print(words: str, spacing_mm: tuple[float, float, float], note: str) -> str:
-    """What every picture of a volume has to say about itself."""
+    """The caption of a figure of volumes: plane and window, voxel size, note."""
     size = " × ".join(f"{side:.3g}" for side in spacing_mm)
     return " · ".join(part for part in (words, f"voxel {size} mm", note) if part)

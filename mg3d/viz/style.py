@@ -1,7 +1,7 @@
-"""One look for all figures: colours with a role, text sizes, HU windows.
+"""The common style of all figures: colours by role, text sizes, HU windows.
 
-Colours are those of Okabe and Ito, which readers with any colour vision can tell apart; a role
-keeps its colour in every figure, so that blue always is the pre-trained model.
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart. A role has the
+same colour in every figure: blue is always the pre-trained model.
 """
 
 import textwrap
@@ -22,7 +22,7 @@ BLUE, ORANGE, GREEN, PINK = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 SKY, AMBER = "#56b4e9", "#e69f00"
 CYCLE = (ORANGE, SKY, GREEN, PINK, AMBER, BLUE)
 
-# what a number belongs to -> its colour
+# model that a score belongs to -> colour
 ROLES = {"untrained": QUIET, "pre-trained": BLUE, "supervised": ORANGE}
 SIGNED = "RdBu_r"  # values around 0
 ONE_WAY = "inferno"  # values from low to high: attention
@@ -72,7 +72,7 @@ P = ParamSpec("P")
 
 
 def figure_function(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in the common style, and close the figure: the notebook shows what is returned, once."""
+    """Draw in the common style and close the figure, or a notebook would show it twice."""
 
     @wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -99,15 +99,15 @@ def to_hu(
         unit_hu: HU of the values 0 and 1; None if `voxels` are in HU.
 
     Raises:
-        ValueError: if values that are called HU all lie between 0 and 1, or are uint8.
+        ValueError: if `unit_hu` is None but all values lie between 0 and 1, or are uint8.
     """
     values = to_numpy(voxels)
     if unit_hu is None:
         if values.dtype == np.uint8 or (values.min() >= 0 and values.max() <= 1):
             raise ValueError(
                 f"voxels in HU reach below 0 (air is -1000), but these are {values.dtype} from "
-                f"{values.min()} to {values.max()}, the model's scale; say which HU its ends "
-                "stand for, for example unit_hu=(-1000, 1000)"
+                f"{values.min()} to {values.max()}, the model's scale; give the HU of its ends, "
+                "for example unit_hu=(-1000, 1000)"
             )
         return values
     unit = values.astype(np.float32) / (255 if values.dtype == np.uint8 else 1)
@@ -115,7 +115,7 @@ def to_hu(
 
 
 def find_window(window_hu: str | tuple[float, float]) -> tuple[tuple[float, float], str]:
-    """The ends of an HU window, and words for a caption.
+    """The ends of an HU window, and its description for a caption.
 
     Args:
         window_hu: a key of `HU_WINDOWS`, or two ends in HU.
@@ -133,7 +133,7 @@ def find_window(window_hu: str | tuple[float, float]) -> tuple[tuple[float, floa
 
 
 def caption(fig: Figure, text: str) -> None:
-    """Small print below the figure, in as many lines as it takes."""
+    """Write a caption below the figure, wrapped to its width."""
     lines = textwrap.wrap(text, width=int(fig.get_figwidth() * 17))  # characters an inch
     fig.supxlabel(
         "\n".join(lines), fontsize=7.5, color=QUIET, fontweight="normal", x=0.01, ha="left"

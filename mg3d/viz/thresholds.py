@@ -1,4 +1,4 @@
-"""Cosines of sentence pairs whose truth is known, against the two thresholds that SSM sets."""
+"""Cosines of sentence pairs of known meaning, compared with the two thresholds of SSM."""
 
 from collections.abc import Mapping, Sequence
 
@@ -37,12 +37,12 @@ def show_pairs(
     """Draw one row per pair of sentences, one dot per measure.
 
     Args:
-        pairs: two sentences, and whether they say the same.
+        pairs: two sentences, and whether they have the same meaning.
         cosines: measure -> cosine of each pair.
-        same_above: from here two sentences count as saying the same.
-        different_below: up to here, as saying something else.
-        title: what to see.
-        note: more small print.
+        same_above: cosine from which SSM takes two sentences as the same.
+        different_below: cosine up to which SSM takes them as different.
+        title: of the figure.
+        note: added to the caption.
     """
     fig, axes = plt.subplots(figsize=(9.3, 0.42 * len(pairs) + 1.5))
     _mark_zones(axes, same_above, different_below)
@@ -74,15 +74,15 @@ def show_cosines(
     title: str = "",
     note: str = "",
 ) -> Figure:
-    """Draw how the cosines of like and of unlike pairs are spread, one panel per measure.
+    """Draw histograms of the cosines of same and of different pairs, one panel per measure.
 
     Args:
         cosines: measure -> cosine of each pair.
-        same: (pairs,) True where the two sentences say the same.
-        same_above: from here two sentences count as saying the same.
-        different_below: up to here, as saying something else.
-        title: what to see.
-        note: more small print.
+        same: (pairs,) True where the two sentences have the same meaning.
+        same_above: cosine from which SSM takes two sentences as the same.
+        different_below: cosine up to which SSM takes them as different.
+        title: of the figure.
+        note: added to the caption.
     """
     truth = to_numpy(same).astype(bool)
     fig, row = plt.subplots(1, len(cosines), figsize=(9.3, 3.1), sharey=True, squeeze=False)
@@ -111,7 +111,7 @@ def show_cosines(
 
 
 def _mark_zones(axes: Axes, same_above: float, different_below: float) -> None:
-    """Shade what counts as the same and as different; between them nothing is decided."""
+    """Shade the ranges that SSM takes as same and as different; between them is undecided."""
     axes.axvspan(same_above, 1.03, color=GREEN, alpha=0.10, linewidth=0)
     axes.axvspan(-0.2, different_below, color=ORANGE, alpha=0.08, linewidth=0)
     places = {"taken as different": different_below / 2, "same": (same_above + 1.0) / 2}

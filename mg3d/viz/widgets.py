@@ -1,8 +1,7 @@
-"""Sliders around the figure functions: the same figure, with its arguments in your hand.
+"""Sliders for the figure functions: the same figures, with arguments that the reader changes.
 
-A widget is drawn by the function that drew the figure before it. It holds a picture, not cell
-output, so it redraws in place; without a live kernel nothing is shown, which is why a notebook
-draws the figure first.
+A widget calls the figure function and shows the result as an image, which it replaces in place. It
+needs a running kernel; notebooks therefore also draw the figure without the widget, first.
 """
 
 from io import BytesIO
@@ -32,7 +31,7 @@ def browse_slices(
     Args:
         voxels: in HU, or on the model's scale, see `unit_hu`.
         spacing_mm: of the three axes.
-        overlay: one value per visual token, laid over an axial slice; its colour scale stays.
+        overlay: one value per visual token, drawn over an axial slice on a fixed colour scale.
         unit_hu: HU that the values 0 and 1 stand for; None: `voxels` are in HU.
         window_hu: the first window, a key of `HU_WINDOWS`.
         mask: True where a finding is; outlined.
