@@ -1,7 +1,7 @@
-"""Every number a run depends on: groups of settings, presets, and how they are stored.
+"""All settings of a run: groups of settings, presets, and reading and writing them as JSON.
 
-A preset is a starting point; `change` makes another run of it. A command line of the same settings
-is `python -m mg3d.training --help`.
+A preset is a starting point; `change` replaces some of its settings. The same settings are options
+of the command line, see `python -m mg3d.training --help`.
 """
 
 from mg3d.config.change import change, flatten

@@ -1,4 +1,4 @@
-"""Settings by their own names, without their groups: to change some, to list all.
+"""Change or list settings by name, without naming their groups.
 
 config = change(find_preset("tiny"), batch_size=4, seed=1)
 config = change(config, weights=config.weights.only("clip"))
@@ -12,22 +12,22 @@ from mg3d.config.settings import PretrainConfig
 
 
 def change(config: PretrainConfig, **settings: Any) -> PretrainConfig:
-    """The same run with some settings changed.
+    """A copy of the settings with some of them changed.
 
     Args:
-        config: is left as it is.
+        config: not modified.
         settings: by name, without the group (`batch_size=4`), or a whole group
             (`weights=LossWeights(clip=1.0)`).
 
     Raises:
-        ValueError: if there is no setting of this name, or its value is refused.
+        ValueError: if there is no setting of this name, or its value is invalid.
     """
     groups: dict[str, dict[str, Any]] = {}
     whole: dict[str, Any] = {}
-    home = group_of_settings()
+    group_of = group_of_settings()
     for name, value in settings.items():
-        if name in home:
-            groups.setdefault(home[name], {})[name] = value
+        if name in group_of:
+            groups.setdefault(group_of[name], {})[name] = value
         elif name in groups_of_settings():
             whole[name] = value
         else:
@@ -40,7 +40,7 @@ def change(config: PretrainConfig, **settings: Any) -> PretrainConfig:
 
 
 def group_of_settings() -> dict[str, str]:
-    """Name of each setting -> name of its group; those of `weights` and `quirks` are left out."""
+    """Name of each setting -> name of its group, without the settings of `weights` and `quirks`."""
     return {
         item.name: group
         for group, kind in groups_of_settings().items()
@@ -59,7 +59,7 @@ def flatten(config: PretrainConfig) -> dict[str, Any]:
 
 
 def unknown_setting(asked: str) -> str:
-    """What to say of a name that is no setting: the nearest that are."""
+    """Error message for an unknown setting, with the most similar names that exist."""
     known = [*group_of_settings(), *groups_of_settings()]
     full = [name for name in flatten(PretrainConfig()) if "." in name]
     nearest = [name for name in full if name.split(".")[1] == asked] or get_close_matches(

@@ -1,10 +1,10 @@
-"""Types and ranges, declared beside a setting and checked where its group is made.
+"""Types and ranges of settings, declared as annotations and checked when a group is created.
 
     workers: Annotated[int, Range(at_least=0)] = 4
 
-The same rules hold for settings from a notebook, a JSON file and a command line: a list stands for
-a tuple and a whole number for a float, nothing else for something it is not. `True` is no number,
-8.0 no whole number and "8" neither.
+The same rules hold for settings from a notebook, a JSON file and a command line. A list is accepted
+for a tuple and an int for a float; nothing else is converted: `True` is not a number, 8.0 is not an
+int, and "8" is neither.
 """
 
 import json
@@ -28,7 +28,7 @@ PLURAL = {int: "whole numbers", float: "numbers"}
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """A number between bounds; without a bound as far as numbers go."""
+    """Bounds of a number; by default there are none."""
 
     at_least: float = -math.inf
     above: float = -math.inf
@@ -45,7 +45,7 @@ class Range:
 
 
 class OneOf:
-    """A name in a list that may grow: who adds an entry to a table adds its name to the list."""
+    """A choice from a list of names. The list is kept by reference, so names can be added later."""
 
     def __init__(self, names: list[str]) -> None:
         self.names = names
@@ -59,22 +59,22 @@ class OneOf:
 
 
 class Checked:
-    """A group of settings that checks itself when it is made; a base of frozen dataclasses."""
+    """Base of the groups of settings (frozen dataclasses): checks all fields when created."""
 
-    prefix = ""  # before a setting's name, where the name says little without its group
+    prefix = ""  # written before a setting's name in messages and options, such as "weights."
 
     def __post_init__(self) -> None:
         check_settings(self)
 
 
 def check_settings(group: Checked) -> None:
-    """Check every setting of a group, and bring it to its declared type (list to tuple, 1 to 1.0).
+    """Check every setting of a group and convert it to its declared type (list to tuple, 1 to 1.0).
 
     Args:
         group: a frozen dataclass.
 
     Raises:
-        ValueError: naming the setting, what it must be and what came.
+        ValueError: naming the setting, what was expected and what was given.
     """
     hints = get_type_hints(type(group), include_extras=True)
     for item in fields(group):  # type: ignore[arg-type]
@@ -84,12 +84,12 @@ def check_settings(group: Checked) -> None:
 
 
 def check_value(name: str, value: Any, hint: Any) -> Any:
-    """The value as the type it was declared as.
+    """Check a value and convert it to its declared type.
 
     Args:
         name: of the setting, for the message.
-        value: as it came.
-        hint: its annotation; rules in `Annotated` are checked.
+        value: as given.
+        hint: the setting's annotation, with `Range` or `OneOf` in `Annotated`.
 
     Raises:
         ValueError: if it has another type or is out of range.
@@ -101,7 +101,7 @@ def check_value(name: str, value: Any, hint: Any) -> Any:
 
 
 def describe(hint: Any) -> str:
-    """What a setting must be, in words: "a whole number (at least 1)"."""
+    """Describe the allowed values of a setting: "a whole number (at least 1)"."""
     kind, rules = _split(hint)
     if any(isinstance(rule, OneOf) for rule in rules):
         return str(rules[0])
@@ -110,8 +110,8 @@ def describe(hint: Any) -> str:
     elif get_origin(kind) is Literal:
         words = f"one of {', '.join(get_args(kind))}"
     elif get_origin(kind) is tuple:
-        element, own = _split(get_args(kind)[0])
-        words, rules = f"{len(get_args(kind))} {PLURAL[element]}", own
+        element, rules = _split(get_args(kind)[0])  # all elements have the same rules
+        words = f"{len(get_args(kind))} {PLURAL[element]}"
     elif kind is NoneType:
         words = "None"
     elif _origin(kind) is Mapping:
@@ -122,14 +122,14 @@ def describe(hint: Any) -> str:
 
 
 def as_tuples(value: Any) -> Any:
-    """Lists as tuples, inside as well: equal settings are equal wherever they come from."""
+    """Convert lists to tuples, nested ones as well, so that settings from JSON compare as equal."""
     if isinstance(value, Mapping):
         return {key: as_tuples(inner) for key, inner in value.items()}
     return tuple(map(as_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _split(hint: Any) -> tuple[Any, list[Any]]:
-    """A type and its rules; what `Annotated` holds and is no rule is not ours."""
+    """The type and the rules of an annotation; other metadata in `Annotated` are ignored."""
     if get_origin(hint) is not Annotated:
         return hint, []
     kind, *rules = get_args(hint)
@@ -156,7 +156,7 @@ def _converted(value: Any, kind: Any) -> Any:
     if get_origin(kind) is Literal and value in get_args(kind):
         return value
     if _origin(kind) is Mapping and isinstance(value, Mapping):
-        json.dumps(value)  # a run writes its settings; TypeError if it could not
+        json.dumps(value)  # TypeError if the run could not store the value in config.json
         return as_tuples(value)
     if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)

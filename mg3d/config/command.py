@@ -1,10 +1,10 @@
-"""A command line made from dataclasses, by tyro: each setting is an option, its comment the help.
+"""Command lines from dataclasses, by tyro: each setting is an option, with its comment as help.
 
     call, config = read_command(Call, find_preset("tiny"), sys.argv[1:], prog=..., description=...)
 
-A group is not written (`--batch-size 8`), but for loss weights and quirks (`--weights.clip 0`). A
-switch is `--mim-from-mean` or `--no-mim-from-mean`, a mapping is JSON. Each option is given once. A
-wrong call is one line on stderr and exit status 2, before anything is read.
+Options have no group name (`--batch-size 8`), except loss weights and quirks (`--weights.clip 0`).
+A switch is `--mim-from-mean` or `--no-mim-from-mean`, a mapping is written as JSON. Each option may
+be given once. A wrong call ends with one line on stderr and exit status 2, before data are read.
 """
 
 import json
@@ -27,14 +27,14 @@ Config = TypeVar("Config")
 def read_command(
     call: type[Call], config: Config, arguments: Sequence[str], *, prog: str, description: str
 ) -> tuple[Call, Config]:
-    """Read a command line; leave with one line on stderr and status 2 if it is wrong.
+    """Parse a command line; exit with one line on stderr and status 2 if it is wrong.
 
     Args:
-        call: dataclass of what a command needs beside settings, such as folders.
-        config: dataclass of groups of settings, or None; what is not asked for stays as it is here.
+        call: dataclass of the options that are not settings, such as folders.
+        config: groups of settings, which are the defaults of the options; None: no settings.
         arguments: without the program's name.
-        prog: how the command is called.
-        description: what it does, for `--help`.
+        prog: the command, for messages.
+        description: for `--help`.
     """
     import tyro
 
@@ -50,23 +50,23 @@ def read_command(
         + [(n, type(g) if g.prefix else omit[type(g)], g) for n, g in groups.items()],
         kw_only=True,
     )
-    said = StringIO()
+    printed = StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(printed):
             parsed = tyro.cli(
                 root, prog=prog, description=description, args=arguments, registry=_registry()
             )
         return parsed.call, type(config)(**{name: getattr(parsed, name) for name in groups})
-    except ValueError as error:  # settings that do not go together
+    except ValueError as error:  # settings that contradict each other
         stop(str(error), prog)
-    except SystemExit as left:
-        if left.code:
-            stop(_reason(said.getvalue(), arguments, options), prog)
+    except SystemExit as exit_:
+        if exit_.code:
+            stop(_reason(printed.getvalue(), arguments, options), prog)
         raise
 
 
 def list_options(call: type, groups: Mapping[str, Checked]) -> dict[str, Any]:
-    """Every option as it is written, with the annotation of its setting."""
+    """Every option, such as `--batch-size` -> annotation of its setting."""
     options: dict[str, Any] = {}
     for kind in (call, *map(type, groups.values())):
         hints = get_type_hints(kind, include_extras=True)
@@ -76,7 +76,7 @@ def list_options(call: type, groups: Mapping[str, Checked]) -> dict[str, Any]:
 
 
 def given_values(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """The options of a command line in order, each with the words up to the next one."""
+    """The options of a command line in order, each with its values."""
     given: list[tuple[str, list[str]]] = []
     for word in arguments:
         if word.startswith("--"):
@@ -90,10 +90,10 @@ def given_values(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
 def find_unclear(
     arguments: Sequence[str], options: Mapping[str, Any], required: Sequence[str]
 ) -> str:
-    """What is wrong with a command line before its values are looked at; "" if nothing is."""
+    """Unknown, repeated or missing options: the error message, "" if there are none."""
     seen: dict[str, str] = {}
     if arguments and not arguments[0].startswith("-"):
-        return f"'{arguments[0]}' belongs to no option"
+        return f"expected an option, got '{arguments[0]}'"
     for name, words in given_values(arguments):
         positive = name.replace("--no-", "--", 1)
         option = positive if options.get(positive) is bool and name not in options else name
@@ -117,10 +117,11 @@ def find_unclear(
 
 @contextmanager
 def errors_in_one_line(prog: str) -> Iterator[None]:
-    """What a user can cause ends a command with one line: status 2, or 1 if numbers went wrong.
+    """Turn errors that a user can cause into one line on stderr and an exit status.
 
-    Files that cannot be read or written, and every refusal of mg3d itself. Another library's error
-    is ours to explain: it keeps its traceback.
+    Status 2: files that cannot be read or written, and every ValueError raised by mg3d. Status 1:
+    numbers that are not finite. Errors raised by other libraries keep their traceback, since they
+    point to a bug.
     """
     try:
         yield
@@ -133,7 +134,7 @@ def errors_in_one_line(prog: str) -> Iterator[None]:
 
 
 def stop(message: str, prog: str, *, status: int = 2) -> NoReturn:
-    """Leave with one line on stderr."""
+    """Exit with one line on stderr."""
     print(f"{prog}: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)
 
@@ -146,19 +147,19 @@ def _raised_by_mg3d(error: BaseException) -> bool:
 
 
 def _reason(printed: str, arguments: Sequence[str], options: Mapping[str, Any]) -> str:
-    """The first part of what tyro prints in a box, without the box."""
+    """The message that tyro prints in a box, without the box; of an option, in our own words."""
     lines = [line.strip("│ ") for line in printed.splitlines()[1:]]  # the first one is a title
     body = dropwhile(lambda line: not line.strip("─-"), lines)
-    said = " ".join(takewhile(lambda line: line.strip("─-╰╯"), body))
-    words = said.partition("Unrecognized options: ")[2].split(", ")
+    message = " ".join(takewhile(lambda line: line.strip("─-╰╯"), body))
+    words = message.partition("Unrecognized options: ")[2].split(", ")
     for name, values in given_values(arguments):
-        if re.search(rf"{name}(?![\w.-])", said) or set(words) & set(values):
+        if re.search(rf"{name}(?![\w.-])", message) or set(words) & set(values):
             return f"{name} is {describe(options[name])}, got {' '.join(values) or 'no value'}"
-    return re.sub(r"^Error parsing \S+: ", "", said)
+    return re.sub(r"^Error parsing \S+: ", "", message)
 
 
 def _registry() -> Any:
-    """What tyro has to know about mappings: one option, written as JSON."""
+    """Teach tyro to parse a mapping from one JSON value."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
 
     registry = ConstructorRegistry()

@@ -16,7 +16,9 @@ _TINY = change(  # any CPU: minutes
     max_tokens=192,
     dim=128,
     mask_block=8,
-    word_mask_ratio=0.75,  # with fewer, the other words tell more than minutes can teach of volumes
+    # With fewer hidden words, the others predict them so well that, within minutes of training,
+    # MLM learns nothing from the volume.
+    word_mask_ratio=0.75,
     mim_output_stride=2,
     mim_from_mean=True,
     sfr_learn_target=False,
@@ -65,10 +67,10 @@ PRESETS: dict[str, PretrainConfig] = {
 
 
 def find_preset(name: str) -> PretrainConfig:
-    """The settings called `name`.
+    """The preset called `name`.
 
     Raises:
-        ValueError: if there is no such preset; the message lists those there are.
+        ValueError: if there is no such preset; the message lists the presets.
     """
     if name not in PRESETS:
         raise ValueError(f"preset is one of {', '.join(PRESETS)}; got '{name}'")
@@ -76,7 +78,7 @@ def find_preset(name: str) -> PretrainConfig:
 
 
 def choose_objectives(weights: LossWeights, choice: str) -> LossWeights:
-    """The ablation a reader asks for in words.
+    """Weights after switching objectives off, as described by a short text.
 
     Args:
         weights: of the preset.

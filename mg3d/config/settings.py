@@ -1,10 +1,10 @@
-"""Every number a run depends on, in groups.
+"""All settings of a run, in groups.
 
-The defaults of `PretrainConfig` are the paper's settings, as its released code runs them, with one
-exception: where the code does something else than the paper says, the defaults of `Quirks` follow
-the paper, and `RELEASED_QUIRKS` follows the code, which is what published weights need where their
-fusion is used. A setting's name says what it is without its group (`batch_size`, `mask_block`), so
-that `change` and the command line need no group; `weights` and `quirks` are the two exceptions.
+The defaults of `PretrainConfig` are the paper's settings as in its released code, with one
+exception: where the code differs from the paper, the defaults of `Quirks` follow the paper.
+`RELEASED_QUIRKS` follows the code; the published weights need it if their fusion is used. The name
+of a setting is clear without its group (`batch_size`, `mask_block`), so that `change` and the
+command line need no group; `weights` and `quirks` are the two exceptions.
 
 Source: MG-3D (arXiv 2412.05876), implementation details; released code for the schedule.
 """
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from mg3d.config.checks import Checked, OneOf, Range
 
-# Names in tables of later rooms. Who adds an encoder to a table adds its name here.
+# Keys of dicts in packages that import this one; a new entry in a dict is also added here.
 ENCODERS = ["swin3d", "unet3d"]  # of mg3d.encoders.ENCODERS
 ATTENTIONS = ["gated", "softmax"]  # of mg3d.attention.ATTENTIONS
 OPTIMISERS = ["adam", "adamw"]  # of mg3d.training.optimiser.OPTIMISERS
@@ -31,7 +31,7 @@ Seed = Annotated[int, Range(at_least=0, below=2**32)]
 
 @dataclass(frozen=True, kw_only=True)
 class GridSettings(Checked):
-    """How a volume is shown to the model.
+    """Grid and intensity range of the volumes that the model gets.
 
     Axes are (inferior-superior, posterior-anterior, left-right).
     """
@@ -49,13 +49,13 @@ class GridSettings(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings(Checked):
-    """The two encoders and how they meet."""
+    """The two encoders and their cross-attention fusion."""
 
     encoder: Annotated[str, OneOf(ENCODERS)] = "swin3d"  # "swin3d" or "unet3d"
-    encoder_settings: Mapping[str, Any] = field(default_factory=dict)  # its keyword arguments
+    encoder_settings: Mapping[str, Any] = field(default_factory=dict)  # encoder's keyword arguments
     text_encoder: str = "StanfordAIMI/RadBERT"  # "embedded", a folder, or a hub id
     max_tokens: Annotated[int, Range(at_least=3)] = 250  # of a report, with [CLS] and [SEP]
-    report_cut: Literal["end", "keep_impression"] = "end"  # what of a longer report is left out
+    report_cut: Literal["end", "keep_impression"] = "end"  # how a longer report is cut
     dim: Count = 768  # fusion width d
     fusion_layers: Count = 2  # cross-attention layers of each fusion
     attention: Annotated[str, OneOf(ATTENTIONS)] = "gated"  # "gated" (sigmoid) or "softmax"
@@ -63,18 +63,19 @@ class NetworkSettings(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Quirks(Checked):
-    """Where the released code does something else than the paper says; the defaults are the paper.
+    """Deviations of the released code from the paper; the defaults follow the paper.
 
-    The published weights were trained with all of them (`RELEASED_QUIRKS`), so that what they give
-    beyond the vision encoder is theirs only with the quirks on. `docs/quirks.md` tells each story.
+    The published weights were trained with all deviations (`RELEASED_QUIRKS`). Only with them does
+    a model with these weights reproduce the outputs of the released fusion; the vision encoder is
+    not affected. `docs/quirks.md` explains each deviation.
     """
 
     prefix = "quirks."
 
-    mim_reads_words: bool = False  # Q2: MIM meets words, in MLM's fusion, instead of sentences
-    project_twice: bool = False  # Q3: where a volume meets sentences, it is projected twice
+    mim_reads_words: bool = False  # Q2: MIM uses MLM's fusion with words, not that with sentences
+    project_twice: bool = False  # Q3: fusion with sentences projects the visual tokens twice
     detach_sentences: bool = False  # Q5: no gradient through the text side of CML, DFA and SSM
-    padded_to: WholeAmount = 0  # Q10: pad reports to so many tokens; gates count them as words
+    padded_to: WholeAmount = 0  # Q10: pad reports to this many tokens; gates count padding as words
 
 
 RELEASED_QUIRKS = Quirks(
@@ -93,28 +94,28 @@ class MaskingSettings(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationSettings(Checked):
-    """How much a training volume is changed each time it is shown; all 0: not at all."""
+    """Random augmentation of the training volumes; all 0: none."""
 
-    jitter_shift: WholeAmount = 0  # voxels along each axis, at most, either way
+    jitter_shift: WholeAmount = 0  # largest shift along each axis, voxels, in either direction
     jitter_contrast: Amount = 0.0  # standard deviation of a factor around 1
     jitter_brightness: Amount = 0.0  # standard deviation of an offset, 1 = the HU window
     jitter_noise: Amount = 0.0  # standard deviation in every voxel, 1 = the HU window
 
     @property
     def active(self) -> bool:
-        """Whether it changes anything."""
+        """Whether any augmentation is on."""
         return any(asdict(self).values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings(Checked):
-    """How the objectives compute what `LossWeights` weighs."""
+    """Details of the objectives that `LossWeights` weighs."""
 
     mim_output_stride: Count = 1  # 2: reconstruct at half the resolution
-    mim_from_mean: bool = False  # True: guess the difference from the mean training volume
+    mim_from_mean: bool = False  # True: predict the difference from the mean training volume
     temperature: Positive = 0.1  # of every contrastive objective
     sfr_learn_target: bool = True  # False: a fixed random target, which cannot collapse
-    clip_text: Literal["vector", "words"] = "vector"  # what CLIP compares volumes with, see clip.py
+    clip_text: Literal["vector", "words"] = "vector"  # text side of CLIP, see mg3d.objectives.clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +139,7 @@ class LossWeights(Checked):
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Every objective that has a weight."""
+        """Names of all objectives."""
         return tuple(item.name for item in fields(cls))
 
     def active(self) -> dict[str, float]:
@@ -187,7 +188,7 @@ class OptimisationSettings(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeSettings(Checked):
-    """What changes time and memory, and numbers by rounding only."""
+    """Settings that change time and memory; they change results by rounding only."""
 
     precision: Literal["no", "fp16", "bf16"] = "fp16"  # of products; fp16 needs a GPU
     activation_checkpointing: bool = False  # recompute in encoder and MIM: less memory, more time
@@ -199,7 +200,7 @@ class ComputeSettings(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings(Checked):
-    """Seed, and how often a run looks up from its work."""
+    """Seed, and how often a run measures and saves."""
 
     seed: Seed = 0  # of weights, order, masks and augmentation
     validate_every: Count = 1_000  # steps

@@ -1,4 +1,4 @@
-"""Settings as JSON, in groups; files of earlier versions, which have no groups, still read."""
+"""Read and write settings as JSON; files of earlier versions, without groups, can be read too."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from mg3d.config.change import group_of_settings, groups_of_settings
 from mg3d.config.settings import PretrainConfig
 
-RENAMED = {"clip_gradient": "max_grad_norm"}  # name in files without groups -> name
+RENAMED = {"clip_gradient": "max_grad_norm"}  # name in files of earlier versions -> setting
 
 
 def write_config(config: PretrainConfig, path: Path) -> None:
@@ -34,16 +34,16 @@ def read_config(path: Path) -> PretrainConfig:
 
 
 def parse_config(values: Mapping[str, Any], source: str | Path) -> PretrainConfig:
-    """Settings as JSON holds them, back as a `PretrainConfig`. What is not named is the paper's.
+    """Build a `PretrainConfig` from JSON content; settings that are missing get the paper's value.
 
     Args:
         values: as `write_config` writes them, or without groups, as earlier versions wrote them.
         source: file they were read from, for the message.
 
     Raises:
-        ValueError: if they name a setting that does not exist, or a value is refused.
+        ValueError: if they name a setting that does not exist, or a value is invalid.
     """
-    kinds, home = groups_of_settings(), group_of_settings()
+    kinds, group_of = groups_of_settings(), group_of_settings()
     found: dict[str, dict[str, Any]] = {group: {} for group in kinds}
     unknown = []
     if not isinstance(values, Mapping) or not all(
@@ -55,8 +55,8 @@ def parse_config(values: Mapping[str, Any], source: str | Path) -> PretrainConfi
             known = {item.name for item in fields(kinds[name])}
             unknown += [f"{name}.{key}" for key in value if key not in known]
             found[name].update(value)
-        elif (renamed := RENAMED.get(name, name)) in home:
-            found[home[renamed]][renamed] = value
+        elif (renamed := RENAMED.get(name, name)) in group_of:
+            found[group_of[renamed]][renamed] = value
         else:
             unknown.append(name)
     if unknown:

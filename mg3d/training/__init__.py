@@ -1,1 +1,1 @@
-"""From losses to a trained encoder, and the command that makes the embedded text encoder."""
+"""Training: one step, the loop that repeats it, and the training of the embedded text encoder."""

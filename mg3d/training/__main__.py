@@ -3,8 +3,8 @@
     python -m mg3d.training --data PREPARED --output RUN --preset paper --batch-size 8
     torchrun --standalone --nproc_per_node 2 -m mg3d.training --data PREPARED --output RUN
 
-Says on stderr where it computes and what it writes; prints one JSON line with the held-out losses
-before and after.
+Prints the device and the run folder to stderr, and at the end one JSON line to stdout with the
+held-out losses before and after training.
 """
 
 import json
@@ -24,27 +24,27 @@ PROG = "python -m mg3d.training"
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What a run needs beside its settings."""
+    """Options that are not settings."""
 
     data: Path  # prepared folder
     output: Path  # run folder
-    preset: str = "tiny"  # its settings are the defaults: tiny, small, unet, swin_b, swin_l, paper
-    config: Path | None = None  # a run's config.json, to start from its settings instead
+    preset: str = "tiny"  # default settings: tiny, small, unet, swin_b, swin_l, paper
+    config: Path | None = None  # config.json of a run, whose settings replace the preset's
     resume: bool = False  # continue the run in --output
 
 
 def starting_point(arguments: Sequence[str]) -> PretrainConfig:
-    """The settings that the command line changes: of a preset, or of a run's config.json.
+    """Default settings of the command line: those of a preset, or of a run's config.json.
 
     Raises:
-        ValueError: if both are asked for, or there is no such preset.
+        ValueError: if both are given, or there is no such preset.
         FileNotFoundError: if there is no such file.
     """
     given = {name: values[0] for name, values in given_values(arguments) if values}
     if "--config" not in given:
         return find_preset(given.get("--preset", Call.preset))
     if "--preset" in given:
-        raise ValueError("--config and --preset are both starting points; give one of them")
+        raise ValueError("--config and --preset both give default settings; give one of them")
     return read_config(Path(given["--config"]))
 
 
@@ -58,14 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         try:
             run = pretrain(config, call.data, call.output, resume=call.resume, log=say)
-        except KeyboardInterrupt:  # what was saved is said
+        except KeyboardInterrupt:  # `fit` has logged what was saved
             sys.exit(128 + signal.SIGINT)
     if rank() == 0:
         print(json.dumps({"steps": run.steps, "initial": run.initial, "final": run.final}))
 
 
 def say(line: str) -> None:
-    """A line for the reader, beside the output, which is one line of JSON."""
+    """Print a message to stderr; stdout holds one line of JSON only."""
     print(line, file=sys.stderr, flush=True)
 
 

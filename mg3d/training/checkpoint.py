@@ -1,8 +1,8 @@
-"""Save and continue a run: weights and optimiser in safetensors, the rest in JSON.
+"""Save and resume a run: weights and optimiser in safetensors, the rest in JSON.
 
-A checkpoint is a folder. It is written beside the old one and then moved into its place, so that a
-run killed at any moment leaves a whole checkpoint behind. Nothing is ever unpickled. Everything
-random in a run is a function of the seed and the step, so no generator has to be saved.
+A checkpoint is a folder. It is written under another name and then renamed, so that a run killed at
+any moment leaves a complete checkpoint behind. No pickle is used. All random numbers of a run are
+functions of the seed and the step, so no generator state is saved.
 """
 
 import json
@@ -28,7 +28,7 @@ class Progress:
 
     step: int  # steps done
     seconds: float  # of training
-    scaler: Mapping[str, Any] = field(default_factory=dict)  # of fp16's loss scale
+    scaler: Mapping[str, Any] = field(default_factory=dict)  # state of fp16's gradient scaler
 
 
 def save_checkpoint(
@@ -38,24 +38,24 @@ def save_checkpoint(
     settings: Mapping[str, Any],
     progress: Progress,
 ) -> None:
-    """Write a checkpoint to `folder`, replacing the one there only when it is complete.
+    """Write a checkpoint to `folder`; an existing one is replaced when the new one is complete.
 
     Args:
-        folder: of this run's checkpoint.
-        module: everything that learns.
+        folder: of the checkpoint.
+        module: all trained parameters.
         optimiser: its moments are saved, its learning rate is not (it follows from the step).
-        settings: as JSON holds them; compared when the run is continued.
+        settings: JSON-serialisable; compared when the run is resumed.
         progress: of the run.
 
     Raises:
-        OSError: if it cannot be written, as on a full disk; the old one is left as it was.
-        safetensors.SafetensorError: likewise.
+        OSError: if it cannot be written, as on a full disk; an existing checkpoint is kept.
+        safetensors.SafetensorError: the same, raised by safetensors.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        save_model(module, str(partial / MODEL))  # tied weights once
+        save_model(module, str(partial / MODEL))  # stores tied weights once
         tensors, numbers = _moments(optimiser)
         save_file(tensors, partial / OPTIMISER)
         state = {"step": progress.step, "seconds": progress.seconds, "config": settings}
@@ -70,6 +70,7 @@ def save_checkpoint(
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
+    # Two renames: if the run is killed between them, `find_checkpoint` finds the `.old` folder.
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -79,7 +80,7 @@ def save_checkpoint(
 
 
 def find_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint of a run, or None: `folder`, or the one it was replacing."""
+    """The newest complete checkpoint, `folder` or the one that it was replacing; None without."""
     for candidate in (folder, folder.with_name(folder.name + ".old")):
         if (candidate / STATE).exists():
             return candidate
@@ -95,19 +96,19 @@ def load_checkpoint(
     free: Collection[str] = (),
     flatten: Flatten | None = None,
 ) -> Progress:
-    """Put a checkpoint's weights and moments in place; return how far it had come.
+    """Load weights and moments from a checkpoint; return its progress.
 
     Args:
-        folder: that `save_checkpoint` wrote.
-        module: gets the weights.
-        optimiser: gets the moments; None to leave them.
-        settings: of the run that goes on.
-        free: settings that may differ, by flat name, because they decide no number.
-        flatten: stored settings as one flat mapping; None: by dotted name.
+        folder: written by `save_checkpoint`.
+        module: receives the weights.
+        optimiser: receives the moments; None: they are not loaded.
+        settings: of the run that is resumed.
+        free: flat names of settings that may differ, because they do not change the numbers.
+        flatten: turns stored settings into a flat mapping; None: by dotted name.
 
     Raises:
         FileNotFoundError: if the folder holds no checkpoint.
-        ValueError: if it was made with other settings.
+        ValueError: if it was written with other settings.
     """
     if not (folder / STATE).exists():
         raise FileNotFoundError(
@@ -137,7 +138,7 @@ def load_checkpoint(
 
 
 def _moments(optimiser: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The optimiser's state by parameter and name: tensors, and what is none (numbers, None)."""
+    """The optimiser's state by "index.name": tensors, and values that are not tensors."""
     values = {
         f"{index}.{name}": value
         for index, entry in optimiser.state_dict()["state"].items()
@@ -148,13 +149,13 @@ def _moments(optimiser: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor],
 
 
 def _flush(file: Path) -> None:
-    """Have the file on the disk, not on its way there; a full network disk says so only here."""
+    """Force the file to disk; a full network disk reports the error only then."""
     with file.open("rb+") as opened:
         os.fsync(opened.fileno())
 
 
 def dotted(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name, as the command line calls them."""
+    """Nested settings by dotted name, such as `optimisation.batch_size`."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""Where a run computes: its processes, its device, its precision.
+"""Processes, device and precision of a run.
 
-`accelerate` finds them: one process, several GPUs of one machine, several machines, started from a
-shell (torchrun, accelerate launch) or from a notebook (`accelerate.notebook_launcher`).
+`accelerate` detects them: one process, several GPUs of one machine or several machines, started
+from a shell (torchrun, accelerate launch) or from a notebook (`accelerate.notebook_launcher`).
 """
 
 import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Devices:
-    """The processes of a run, as this one sees them. Made by `start_devices`."""
+    """Processes, device and precision of a run, as seen by this process; see `start_devices`."""
 
     accelerator: "Accelerator"
     precision: str  # "no", "fp16" or "bf16"
@@ -28,7 +28,7 @@ class Devices:
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes."""
+        """Device of this process."""
         return self.accelerator.device
 
     @property
@@ -38,7 +38,7 @@ class Devices:
 
     @property
     def rank(self) -> int:
-        """Number of this process, 0 to world - 1."""
+        """Rank of this process, 0 to world - 1."""
         return self.accelerator.process_index
 
     @property
@@ -47,10 +47,10 @@ class Devices:
         return self.accelerator.is_main_process
 
     def hold(self) -> None:
-        """Have accelerate's settings, which all runs of a process share, as this run needs them.
+        """Set accelerate's global state, which all runs of a process share, for this run.
 
         Raises:
-            RuntimeError: if another run of this process was started with another precision since.
+            RuntimeError: if another run with another precision was started in this process since.
         """
         self.accelerator.gradient_accumulation_steps = self.accumulation
         if self.accelerator.mixed_precision != self.precision:
@@ -64,8 +64,8 @@ class Devices:
         """The first line of a run.
 
         Args:
-            batch_size: patients per step, over all processes; None where it is not known.
-            folder: the run writes there; None: nowhere.
+            batch_size: patients per step, over all processes; None: unknown.
+            folder: that the run writes to; None: nothing is written.
         """
         number = f"{self.world} process" + ("es" if self.world > 1 else "")
         kind = self.device.type if self.world > 1 else str(self.device)
@@ -90,9 +90,8 @@ def start_devices(*, precision: str = "no", accumulation: int = 1) -> Devices:
         accumulation: micro-batches of every process per optimiser step.
 
     Raises:
-        ValueError: if the precision needs another device, if an environment variable asks for
-            something else than the arguments, or if several processes were asked for and one was
-            started.
+        ValueError: if the precision needs another device, if an environment variable contradicts
+            the arguments, or if several processes were requested but only one was started.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -102,7 +101,7 @@ def start_devices(*, precision: str = "no", accumulation: int = 1) -> Devices:
         raise ValueError("precision 'fp16' needs a GPU; choose 'bf16' or 'no' on a CPU")
     check_environment(os.environ, precision=precision, accumulation=accumulation)
     several = any(int(os.environ.get(name) or 1) > 1 for name in WORLD_SIZES)
-    AcceleratorState._reset_state()  # or a second run of a process keeps the first's precision
+    AcceleratorState._reset_state()  # otherwise a second run keeps the precision of the first
     accelerator = Accelerator(
         # accelerate needs cpu=True to join several processes without a GPU.
         cpu=several and not torch.accelerator.is_available(),

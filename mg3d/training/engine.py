@@ -17,16 +17,16 @@ Step = Callable[[nn.Module, Item], Mapping[str, Tensor]]
 
 
 class Engine(Generic[Item]):
-    """Takes steps. The module is spread over the devices when this is made.
+    """Takes optimiser steps. Wraps the module for distributed training when created.
 
     Args:
-        module: everything that learns.
-        step: losses by name from the module and one batch.
+        module: all trained parameters.
+        step: computes losses by name from the module and one batch.
         optimiser: of the module's parameters.
         devices: of the run.
-        weights: share of each loss in the total; None: 1 each.
-        max_grad_norm: largest norm of the gradient; 0 leaves it alone.
-        seed: of what layers draw.
+        weights: weight of each loss in the total; None: 1 each.
+        max_grad_norm: gradients are clipped to this norm; 0: no clipping.
+        seed: of random numbers drawn by layers (dropout).
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Engine(Generic[Item]):
         self.wrapped, self.stepper = devices.accelerator.prepare(module, optimiser)
 
     def take_step(self, number: int, batches: Iterator[Item]) -> dict[str, float]:
-        """One optimiser step on the next micro-batches; the mean of each loss over them.
+        """Take one optimiser step; returns the mean of each loss over its micro-batches.
 
         Args:
-            number: of the step, 0 at the first.
-            batches: gives `devices.accumulation` micro-batches.
+            number: of the step, from 0.
+            batches: yields `devices.accumulation` micro-batches per step.
 
         Raises:
-            ValueError: if it gives fewer.
+            ValueError: if it yields fewer.
         """
         from accelerate.utils import send_to_device
 
@@ -63,7 +63,8 @@ class Engine(Generic[Item]):
         for part in range(parts):
             batch = send_to_device(_next(batches, number), self.devices.device)
             draw = self.devices.rank * parts + part
-            # Gradients of micro-batches add up; only after the last one the optimiser moves.
+            # Gradients of micro-batches accumulate; accelerate lets the optimiser step only after
+            # the last one.
             with (
                 accelerator.accumulate(self.wrapped),
                 random_of_step(self.seed, number, draw, self.devices.device),
@@ -88,7 +89,7 @@ class Engine(Generic[Item]):
         return sum(weights[name] * value for name, value in losses.items() if name in weights)
 
     def set_rate(self, rate: float | None) -> float:
-        """Give every group this rate times its factor; None leaves them. The first group's base."""
+        """Set the learning rate (None: keep it); returns the rate of a group with factor 1."""
         if rate is not None:
             set_rate(self.optimiser, rate)
             return rate
@@ -96,17 +97,17 @@ class Engine(Generic[Item]):
         return float(first["lr"]) / first.get("factor", 1.0)
 
     def scaler(self) -> dict[str, Any]:
-        """The loss scale of fp16, for a checkpoint; empty otherwise."""
+        """State of fp16's gradient scaler, for a checkpoint; empty in other precisions."""
         scaler = self.devices.accelerator.scaler
         return dict(scaler.state_dict()) if scaler is not None else {}
 
     def restore(self, progress: Progress) -> None:
-        """Go on with the loss scale of a checkpoint."""
+        """Load the state of fp16's gradient scaler from a checkpoint."""
         if progress.scaler and self.devices.accelerator.scaler is not None:
             self.devices.accelerator.scaler.load_state_dict(dict(progress.scaler))
 
     def release(self) -> None:
-        """Give the module back as it was: without wrapper, computing in its own precision."""
+        """Remove accelerate's wrapper and mixed precision from the module."""
         self.devices.accelerator.wait_for_everyone()
         self.devices.accelerator.unwrap_model(self.wrapped, keep_fp32_wrapper=False)
 
@@ -119,6 +120,6 @@ def _next(batches: Iterator[Item], number: int) -> Item:
         return next(batches)
     except StopIteration:
         raise ValueError(
-            f"the batches ended before step {number + 1}; give one per step of the range asked "
-            "for, or `accumulation` of them"
+            f"the batches ended before step {number + 1}; yield `accumulation` of them per step of "
+            "the requested range"
         ) from None

@@ -1,16 +1,16 @@
-"""What the environment may ask of a run: what its settings say, or nothing.
+"""Refuse environment variables of accelerate that contradict the settings of a run.
 
-`accelerate launch` and job scripts speak through environment variables, which would change a run
-without leaving a trace in its `config.json`. A variable that asks for something else than the
-settings is refused by name, with the setting to change. Those that only choose a device
-(ACCELERATE_USE_CPU, ACCELERATE_TORCH_DEVICE) are followed; the run's first line says which.
+`accelerate launch` and job scripts set environment variables, which would change a run without
+leaving a trace in its `config.json`. A variable that contradicts the settings raises an error that
+names the variable and the setting. Variables that only choose the device (ACCELERATE_USE_CPU,
+ACCELERATE_TORCH_DEVICE) are followed; the first line of the run's log names the device.
 """
 
 from collections.abc import Mapping
 
-# How many processes were started, as torchrun, accelerate and the MPI launchers say it.
+# Number of processes, as set by torchrun, accelerate and the MPI launchers.
 WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-# Ways of splitting a model over devices that checkpoints and gathered losses do not know.
+# Ways of splitting a model over devices that checkpoints and gathered losses do not support.
 UNSUPPORTED = (
     "ACCELERATE_USE_DEEPSPEED",
     "ACCELERATE_USE_FSDP",
@@ -22,7 +22,7 @@ UNSUPPORTED = (
 def check_environment(
     environment: Mapping[str, str], *, precision: str = "no", accumulation: int = 1
 ) -> None:
-    """Refuse environment variables of accelerate that ask for another run than the settings.
+    """Raise an error for environment variables of accelerate that contradict the settings.
 
     Args:
         environment: such as `os.environ`.
@@ -34,7 +34,7 @@ def check_environment(
     """
     _refuse_a_lone_process(environment)
     asked = environment.get("ACCELERATE_MIXED_PRECISION", "no").lower()
-    # "no" is what accelerate launch sets where it was asked for nothing: the settings decide.
+    # "no" is also what accelerate launch sets by default, so it does not contradict any setting.
     if asked not in ("", "no", precision):
         raise ValueError(
             f"the run's precision is '{precision}', but ACCELERATE_MIXED_PRECISION (accelerate "
@@ -64,7 +64,7 @@ def check_environment(
 
 
 def _refuse_a_lone_process(environment: Mapping[str, str]) -> None:
-    """`accelerate launch --num_processes 2` starts one process where there is no GPU."""
+    """Without a GPU, `accelerate launch --num_processes 2` starts one process: raise an error."""
     launched = "ACCELERATE_USE_CPU" in environment and "MASTER_ADDR" in environment
     joined = any(name in environment for name in (*WORLD_SIZES, "LOCAL_RANK"))
     if launched and not joined:

@@ -1,8 +1,8 @@
-"""Repeat any step: devices, precision, accumulation, history, checkpoints, stop and go on.
+"""The training loop: devices, precision, accumulation, history, checkpoints, stop and resume.
 
-A kind of training is a module, a step (losses by name from one batch) and batches that are a
-function of the step number. Pre-training, the embedded text encoder, fine-tuning and a loop of
-your own are callers of `fit`:
+A training is given by a module, a step function (losses by name from one batch), and batches as a
+function of the step number. Pre-training, the embedded text encoder, fine-tuning and your own
+trainings all call `fit`:
 
     def step(model, batch):
         volumes, labels = batch
@@ -15,8 +15,8 @@ your own are callers of `fit`:
 
     fit(model, step, batches, torch.optim.AdamW(model.parameters()), steps=200)
 
-Everything random in step `s` is drawn from `(seed, s)`, so a run that was stopped and continued
-equals one that was not, number for number on a CPU.
+All random numbers of step `s` are drawn from `(seed, s)`, so that a run that was stopped and
+resumed gives the same numbers as one that was not (bit for bit on a CPU).
 """
 
 import math
@@ -49,8 +49,8 @@ class Fitted:
     """A finished (or stopped) run of `fit`."""
 
     history: History
-    steps: int  # done, over all the run's parts
-    seconds: float  # of training, over all the run's parts
+    steps: int  # steps done, those before a resume included
+    seconds: float  # of training, that before a resume included
     initial: dict[str, float]  # held-out numbers before the first step
     final: dict[str, float]  # held-out numbers after the last step
 
@@ -78,32 +78,37 @@ def fit(
     """Train a module, in place.
 
     Args:
-        module: everything that learns. In evaluation mode it is put in training mode; otherwise
-            every layer stays in its own.
-        step: losses by name from the module and one batch. It calls the module itself, not its
-            parts, so that several processes share their gradients.
-        batches: of a range of steps, in order, `devices.accumulation` a step; a function of the
-            step number only. Each process gives its share of the batch.
-        optimiser: of the module's parameters. A group's `factor`, if it has one, scales its rate.
+        module: all trained parameters. If it is in evaluation mode, it is put in training mode;
+            otherwise the mode of each layer is kept.
+        step: computes losses by name from the module and one batch. It must call the module itself,
+            not its parts, or several processes would not average their gradients.
+        batches: yields the batches of a range of steps in order, `devices.accumulation` per step;
+            they may depend on the step number only. Each process yields its share of the batch.
+        optimiser: of the module's parameters. The learning rate of a parameter group is multiplied
+            by its `factor`, if it has one.
         steps: of the whole run.
-        seed: of what layers draw (dropout).
+        seed: of random numbers drawn by layers (dropout).
         devices: from `start_devices`; None: float32, one batch per step.
-        batch_size: patients per step over all processes, for the run's first line.
-        weights: share of each loss in the total; others are only recorded. None: 1 each.
-        learning_rate: of the step to come, from what is done; None: the optimiser's own.
-        max_grad_norm: larger gradients are scaled down to this norm; 0: never.
-        max_seconds: the run ends after the step in which this time of training is over.
+        batch_size: patients per step over all processes, for the first line of the log.
+        weights: weight of each loss in the total; losses without one are only recorded. None: 1
+            each.
+        learning_rate: computes the rate of the next step from the progress so far; None: the
+            optimiser's rate is kept.
+        max_grad_norm: gradients are clipped to this norm; 0: no clipping.
+        max_seconds: the run ends after the step that exceeds this time of training.
         stop_after: stop (and save) after this many steps in all, as if interrupted.
-        measure: held-out numbers by name, recorded as `val_<name>`: before the first step, after
-            the last one, and after every `measure_every` steps (0: never). Every process calls it.
-        folder: gets settings, history and checkpoints, and says when; None: nothing is written.
-        log: who is told; None: printed, with a progress bar in a terminal.
+        measure: returns held-out numbers by name, recorded as `val_<name>`: before the first step,
+            after the last one, and after every `measure_every` steps (0: not in between). It is
+            called in every process.
+        folder: for settings, history and checkpoints, with the interval of saving; None: nothing is
+            written.
+        log: receives messages; None: they are printed, with a progress bar in a terminal.
 
     Raises:
-        FileExistsError: if the folder holds a run and nothing says what to do with it, or if
-            another run is writing it.
-        FloatingPointError: if a loss is NaN or infinite; the last checkpoint is left as it was.
-        OSError: if the folder cannot be written; the message says what is kept.
+        FileExistsError: if the folder holds a run and neither `resume` nor `overwrite` is set, or
+            if another run is writing to it.
+        FloatingPointError: if a loss is NaN or infinite; the last checkpoint is kept.
+        OSError: if the folder cannot be written; the message says which checkpoint is kept.
         ValueError: if the run in the folder was made with other settings.
     """
     devices = devices or start_devices()
@@ -130,7 +135,7 @@ def fit(
         told.begin(devices.describe(batch_size, folder.path if folder else None))
         book = _Book(engine, folder, told, begun, measure, measure_every)
         done = _repeat(engine, book, ahead, stream, learning_rate, max_seconds)
-        final = book.final or book.measured()  # a finished run was asked to go on
+        final = book.final or book.measured()  # if no step was left to take
         engine.release()
     return Fitted(book.history, done, book.seconds(), book.initial, final)
 
@@ -143,7 +148,7 @@ def _repeat(
     learning_rate: Callable[[Progress], float] | None,
     max_seconds: float,
 ) -> int:
-    """Take the steps; how many the run has then done in all."""
+    """Take the steps; returns the number of steps done, those before a resume included."""
     done, seconds = ahead.start, book.begun.seconds
     with stop_on_signals() as request:
         for number in book.told.bar(ahead):
@@ -161,14 +166,14 @@ def _repeat(
 
 
 def _agree(seconds: float, request: StopRequest, devices: Devices) -> tuple[float, int]:
-    """Seconds, and the signal that asks to stop (0: none): the same on every process."""
+    """Seconds and stop signal (0: none), made equal on all processes by taking the maximum."""
     seconds, stopped = largest([seconds, request.signal or 0], devices.device)
-    request.signal = int(stopped) or None  # a signal to one process stops them all
+    request.signal = int(stopped) or None  # a signal to one process stops all of them
     return seconds, int(stopped)
 
 
 class _Book:
-    """What a run writes down: its first numbers, a row per step, its state now and then."""
+    """The records of a run: initial held-out numbers, a history row per step, checkpoints."""
 
     def __init__(
         self,
@@ -197,11 +202,11 @@ class _Book:
         self.start = time.perf_counter()
 
     def seconds(self) -> float:
-        """Of training, over all the run's parts."""
+        """Seconds of training, those before a resume included."""
         return self.begun.seconds + time.perf_counter() - self.start
 
     def measured(self) -> dict[str, float]:
-        """Held-out numbers of the module as it is."""
+        """Held-out numbers of the module with its current weights."""
         return self.measure() if self.measure else {}
 
     def write(
@@ -214,12 +219,12 @@ class _Book:
         last: bool,
         stopped: int,
     ) -> None:
-        """One step's row, and what is due after it."""
-        if self.engine.devices.precision != "fp16":  # there, a step that overflows is skipped
+        """Record one step; measure and save if it is time to."""
+        if self.engine.devices.precision != "fp16":  # fp16: a step that overflows is skipped
             check_finite(losses, done, self.folder.kept() if self.folder else "start again")
         row: dict[str, float | int] = {"step": done, "seconds": round(seconds, 3)}
         row |= {"learning_rate": rate, "total": self.engine.total(losses), **losses}
-        # Who is asked to stop has little time: save, and measure when the run goes on.
+        # After a stop signal there is little time: save only; measure when the run is resumed.
         if last or (not stopped and _due(done, self.measure_every)):
             self.final = self.measured()
             row |= _held_out(self.final)

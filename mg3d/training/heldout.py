@@ -1,7 +1,7 @@
 """Losses on held-out patients, always with the same hidden blocks and words.
 
-The masks depend on nothing but the batch's position, so that two models, or one model at two times,
-are asked the very same questions.
+The masks depend only on the position of the batch, so that losses of two models, or of one model at
+two times, are comparable.
 """
 
 from collections.abc import Iterator
@@ -27,9 +27,9 @@ def held_out_batches(
     *,
     draw: int = 0,
 ) -> Iterator[Batch]:
-    """Every held-out patient once, with the parts hidden that the objectives need hidden.
+    """Batches of held-out patients, masked as the active objectives need.
 
-    Contrastive losses depend on the batch size, so a last batch that is not full is left out too,
+    Contrastive losses depend on the batch size, so a last batch that is not full is left out,
     unless it is the only one.
 
     Args:
@@ -37,7 +37,7 @@ def held_out_batches(
         config: of the run.
         text: the frozen text encoder, which knows its special tokens.
         device: where batches go.
-        draw: another number hides other blocks and words.
+        draw: number of the mask; another number hides other blocks and words.
     """
     order = dataset.first_volumes
     size = min(config.optimisation.batch_size, len(order))
@@ -62,16 +62,16 @@ def held_out_losses(
     *,
     other_volume: bool = False,
 ) -> dict[str, float]:
-    """Every objective's loss on held-out patients, mean over batches.
+    """Loss of each objective on held-out patients, mean over batches.
 
-    Several processes share each batch out, as in training; all of them get the same numbers.
+    With several processes, each batch is split among them as in training; all get the same numbers.
 
     Args:
         pretraining: the model and its objectives.
         dataset: held-out patients.
         config: of the run.
         device: where the model is.
-        other_volume: give every report another patient's volume, to see whether volumes matter.
+        other_volume: pair each report with another patient's volume, as a control.
 
     Raises:
         ValueError: if there are fewer held-out patients than processes.

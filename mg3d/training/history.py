@@ -1,7 +1,7 @@
-"""The run's table of numbers: one row per step, written as it goes.
+"""The history of a run: one row per step, written during training.
 
 Columns: `step`, `seconds` since the start of the run, `learning_rate`, `total`, one column per
-loss (training batch), and `val_<name>` on held-out patients where it was measured.
+loss (on the training batch), and `val_<name>` on held-out patients (empty at most steps).
 """
 
 import csv
@@ -10,19 +10,20 @@ from pathlib import Path
 
 
 class History:
-    """Rows of numbers, appended to `history.csv` so that a killed run keeps what it had.
+    """Rows of numbers, appended to `history.csv` at every step, so that a killed run keeps them.
 
     Args:
         path: of the CSV file, or None to keep the rows in memory only.
-        columns: in order; a row leaves out what it did not measure. What a row measures beyond
-            them becomes a column at the end.
-        keep_up_to: on continuing a run, the last step whose row is kept.
+        columns: in order; a row may lack some of them. Further names in a row become columns at the
+            end.
+        keep_up_to: when a run is resumed, the last step whose row is kept.
     """
 
     def __init__(self, path: Path | None, columns: Sequence[str] = (), keep_up_to: int = 0):
         self.path = path
         self.columns = list(columns)
         self.rows: list[Mapping[str, float | int]] = []
+        # Rows after the checkpoint are dropped: the resumed run writes these steps again.
         if path is not None and keep_up_to and path.exists():
             with path.open(newline="") as table:
                 reader = csv.DictReader(table)
@@ -35,7 +36,7 @@ class History:
     def add(self, row: Mapping[str, float | int]) -> None:
         """Append one row, to memory and to the file."""
         self.rows.append(row)
-        if self._widen(row):
+        if self._widen(row):  # a new column changes the header: write the file again
             self._write_all()
         elif self.path is not None:
             with self.path.open("a", newline="") as table:
@@ -47,6 +48,7 @@ class History:
         return [int(row["step"]) for row in rows], [row[name] for row in rows]
 
     def _widen(self, names: Sequence[str] | Mapping[str, float | int]) -> bool:
+        """Add columns for new names; True if there are any."""
         new = [name for name in names if name not in self.columns]
         self.columns += new
         return bool(new)

@@ -16,7 +16,7 @@ from mg3d.training.run_folder import RunFolder
 from mg3d.training.run_log import RunLog
 from mg3d.training.step import Pretraining, build_pretraining, pretrain_step
 
-# Settings that may change when a run is continued: they decide no number.
+# Settings that may change when a run is resumed: they do not change the numbers.
 FREE_SETTINGS = {"workers", "save_every", "text_cache_mb", "activation_checkpointing"}
 
 
@@ -30,7 +30,7 @@ class Run:
     train: VolumeReportDataset
     val: VolumeReportDataset
     steps: int
-    seconds: float  # of training, over all its parts
+    seconds: float  # of training, that before a resume included
     initial: dict[str, float]  # held-out losses before the first step
     final: dict[str, float]  # held-out losses after the last step
 
@@ -50,21 +50,21 @@ def pretrain(
     """Pre-train on a prepared folder; write config, history and checkpoint to `output_dir`.
 
     Args:
-        config: settings of the run. A batch larger than the number of patients is made smaller,
-            and `log` says so.
+        config: settings of the run. A batch size above the number of patients is reduced, with a
+            message to `log`.
         data_dir: prepared folder with patients in the splits "train" and "val".
-        output_dir: gets `config.json`, `history.csv` and `checkpoint/`.
+        output_dir: folder for `config.json`, `history.csv` and `checkpoint/`.
         pretraining: start from this instead of fresh weights.
         resume: continue from the checkpoint in `output_dir`, if there is one.
-        overwrite: start again where `output_dir` holds a run already.
+        overwrite: if `output_dir` holds a run already, start again.
         stop_after: stop (and save) after this many steps in all, as if interrupted.
         progress: show a progress bar; None: only in a terminal.
-        log: gets one line per thing a reader should know.
+        log: receives messages of one line.
 
     Raises:
         FileExistsError: if `output_dir` holds a run already, and neither `resume` nor `overwrite`
-            says what to do with it.
-        FloatingPointError: if a loss is NaN or infinite; the last checkpoint is left as it was.
+            is set.
+        FloatingPointError: if a loss is NaN or infinite; the last checkpoint is kept.
         OSError: if `output_dir` cannot be written.
     """
     devices = start_devices(

@@ -12,8 +12,8 @@ def weigh(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Te
     """The weighted total of the losses: sum of weight times loss.
 
     Args:
-        terms: losses by name. Those without a weight are left out: they are looked at only.
-        weights: share of each in the total.
+        terms: losses by name; those without a weight are left out of the total.
+        weights: weight of each loss.
 
     Raises:
         ValueError: if no loss has a weight.
@@ -28,12 +28,12 @@ def weigh(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Te
 
 
 def check_finite(losses: Mapping[str, float], step: int, checkpoint: str) -> None:
-    """Stop before a checkpoint is replaced by one that holds NaN.
+    """Raise an error before a checkpoint with NaN replaces a good one.
 
     Args:
         losses: of one step, by name.
         step: its number, from 1.
-        checkpoint: where the last good state is, for the message.
+        checkpoint: describes the last good checkpoint, for the message.
 
     Raises:
         FloatingPointError: if a loss is NaN or infinite.

@@ -1,7 +1,7 @@
-"""Memory on a CPU: keep freed blocks, and say how much was used at most.
+"""Memory on a CPU: keep freed blocks in the process, and measure peak memory.
 
-By default glibc gives large freed blocks back to the system at once, and every training step pays
-to get them again, page by page. Telling it to keep them saves that time and costs no extra peak.
+By default glibc returns large freed blocks to the system at once, and every training step spends
+time to get them again, page by page. Keeping them saves that time without a higher peak.
 """
 
 import ctypes
@@ -18,10 +18,10 @@ _STATUS = Path("/proc/self/status")
 
 
 def keep_freed_memory() -> bool:
-    """Ask the C library to keep freed memory for this process; True if it agreed.
+    """Make glibc keep freed memory in this process; True if it accepts the settings.
 
-    Works on Linux with glibc, does nothing elsewhere. The same can be had for a whole shell with
-    `MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_`.
+    Has no effect without Linux and glibc. The environment variables `MALLOC_MMAP_THRESHOLD_` and
+    `MALLOC_TRIM_THRESHOLD_` do the same for a whole shell.
     """
     if sys.platform != "linux":
         return False
@@ -34,8 +34,8 @@ def keep_freed_memory() -> bool:
 
 
 def peak_memory_gb() -> float:
-    """Most memory this process has held so far, in GB (10^9 bytes); 0.0 where it is not known."""
-    try:  # Linux: what `resource` gives there starts with the peak of the program that started us
+    """Peak resident memory of this process so far, in GB (10^9 bytes); 0.0 if unknown."""
+    try:  # not `resource` on Linux: its peak includes that of the parent process before exec
         (line,) = (x for x in _STATUS.read_text().splitlines() if x.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e9
     except (OSError, ValueError):

@@ -1,11 +1,11 @@
-"""Which parameter learns how fast: groups, warm-up and decay.
+"""Optimiser: parameter groups, learning-rate schedule and weight decay.
 
-The vision encoder learns at the base rate, everything on top of it `head_factor` times as fast;
-biases, gains of norms and embeddings are not decayed.
+The vision encoder has the base learning rate, all other parameters `head_factor` times that;
+biases, gains of normalisations and embeddings have no weight decay.
 
-Source: MG-3D (arXiv 2412.05876), implementation details. The released code sorts parameters into
-these groups by substrings of their names, which leaves a few heads at the base rate; here the wall
-is where the paper draws it, between the encoder and the rest.
+Source: MG-3D (arXiv 2412.05876), implementation details. The released code assigns parameters to
+groups by substrings of their names, which leaves a few heads at the base rate; here the groups are
+those of the paper, the encoder and the rest.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,9 @@ OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def build_optimiser(module: nn.Module, config: PretrainConfig) -> torch.optim.Optimizer:
-    """Adam over four groups: encoder or not, decayed or not; `group["factor"]` scales the rate.
+    """Adam with four parameter groups: encoder or not, with or without weight decay.
+
+    The learning rate of a group is multiplied by `group["factor"]`.
 
     Raises:
         ValueError: if `config.optimisation.optimiser` is not a key of `OPTIMISERS`.
@@ -34,6 +36,7 @@ def build_optimiser(module: nn.Module, config: PretrainConfig) -> torch.optim.Op
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             in_encoder = name.startswith("model.encoder.")
+            # matrices and kernels only; the modality embedding is a matrix of embeddings
             decayed = parameter.ndim > 1 and "modality" not in name
             groups.setdefault((in_encoder, decayed), []).append(parameter)
     return OPTIMISERS[config.optimisation.optimiser](
@@ -50,7 +53,7 @@ def build_optimiser(module: nn.Module, config: PretrainConfig) -> torch.optim.Op
 
 
 def schedule(step: int, *, warmup_steps: int, total_steps: int) -> float:
-    """Factor of the learning rate: linear from 0 over the warm-up, then linear to 0 at the end.
+    """Factor of the learning rate: rises linearly from 0 to 1 (warm-up), then falls linearly to 0.
 
     Args:
         step: optimiser steps already taken, 0 at the first.
@@ -63,7 +66,7 @@ def schedule(step: int, *, warmup_steps: int, total_steps: int) -> float:
 
 
 def rate_of(config: PretrainConfig) -> Callable[[Progress], float]:
-    """The learning rate of the step to come, from what is done."""
+    """A function that computes the learning rate of the next step from the progress so far."""
 
     def rate(progress: Progress) -> float:
         return config.optimisation.learning_rate * schedule(
@@ -76,6 +79,6 @@ def rate_of(config: PretrainConfig) -> Callable[[Progress], float]:
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group of parameters this rate, times its `factor` if it has one."""
+    """Set the learning rate of every parameter group, times its `factor` if it has one."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("factor", 1.0)

@@ -1,4 +1,4 @@
-"""Which patients a step of pre-training sees, and how: a function of the step number."""
+"""The batches of pre-training: patients, augmentation and masks as functions of the step number."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,20 +23,21 @@ from mg3d.training.step import hide
 
 @dataclass(frozen=True)
 class Shown:
-    """A micro-batch of one step."""
+    """A micro-batch of one step, augmented but not masked."""
 
     batch: Batch
-    generator: torch.Generator  # of the step, the same on every process; not used up yet
-    first: int  # place of its first patient in the batch over all processes
+    generator: torch.Generator  # of the step, in the same state on every process; draws the masks
+    first: int  # index of its first patient in the batch over all processes
 
 
 def load_patients(
     config: PretrainConfig, folder: Path, tokenizer: object
 ) -> tuple[VolumeReportDataset, VolumeReportDataset]:
-    """Training and held-out patients of a prepared folder, on the run's grid.
+    """Training and held-out patients of a prepared folder.
 
     Raises:
-        ValueError: if the data were prepared on another grid, or over another HU window.
+        ValueError: if the data were prepared on another grid than the run's, or for another HU
+            window.
     """
     grid = config.grid
     expected = PreparedForm.of_grid(grid.volume_shape, grid.spacing_mm, grid.crop, grid.hu_window)
@@ -59,7 +60,7 @@ def load_patients(
 def fit_batch(
     config: PretrainConfig, num_patients: int, processes: int
 ) -> tuple[PretrainConfig, list[str]]:
-    """The settings with a batch that the patients can fill, and a line that says what changed.
+    """Reduce the batch size to the number of patients; returns the settings and a message.
 
     Args:
         config: of the run.
@@ -67,7 +68,7 @@ def fit_batch(
         processes: that share a batch.
 
     Raises:
-        ValueError: if there are too few patients for one each.
+        ValueError: if there are fewer patients than processes times micro-batches.
     """
     batch_size, accumulation = config.optimisation.batch_size, config.optimisation.accumulation
     if batch_size <= num_patients:
@@ -86,7 +87,7 @@ def fit_batch(
 def shown_batches(
     train: VolumeReportDataset, config: PretrainConfig, pad_token: int, devices: Devices
 ) -> Callable[[range], Iterator[Shown]]:
-    """This process's micro-batches of any steps, as they are shown: volumes jittered.
+    """A function that yields this process's augmented micro-batches of a range of steps.
 
     Args:
         train: patients to learn from.
@@ -130,7 +131,7 @@ def shown_batches(
 def hidden_batches(
     train: VolumeReportDataset, config: PretrainConfig, text: TextEncoder, devices: Devices
 ) -> Callable[[range], Iterator[Batch]]:
-    """The same with parts hidden, as pre-training learns from them.
+    """A function that yields this process's micro-batches of a range of steps, masked.
 
     Args:
         train: patients to learn from.

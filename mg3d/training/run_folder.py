@@ -1,9 +1,9 @@
-"""The folder of one run: who writes it, what it holds, where a stopped run goes on.
+"""The folder of one run: its files, the lock against a second writer, and resuming.
 
 config.json          every setting
 initial_losses.json  held-out losses before the first step
 history.csv          one row per step
-checkpoint/          the newest whole state, see `mg3d.training.checkpoint`
+checkpoint/          the newest complete checkpoint, see `mg3d.training.checkpoint`
 """
 
 import json
@@ -28,17 +28,18 @@ from mg3d.training.checkpoint import (
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run is written. What keeps more than the newest checkpoint belongs here.
+    """Folder of a run, and how a run that it holds already is treated.
 
     Args:
-        where: path of the folder; it is made where it is missing.
-        settings: everything the run depends on, as JSON holds it. A run is continued with the same
+        where: path of the folder; created if missing.
+        settings: everything the run depends on, JSON-serialisable. A run can be resumed with equal
             settings only.
-        free: settings that may differ then, by flat name, because they decide no number.
-        resume: continue the run that is there, if there is one.
-        overwrite: start again where a run is.
-        save_every: steps; 0: only at the end.
-        flatten: stored settings as one flat mapping, to compare them; None: by dotted name.
+        free: flat names of settings that may differ on resuming, because they do not change the
+            numbers.
+        resume: continue a run that the folder holds.
+        overwrite: start again if the folder holds a run.
+        save_every: interval of checkpoints, steps; 0: only at the end.
+        flatten: turns stored settings into a flat mapping, to compare them; None: by dotted name.
     """
 
     where: Path | str
@@ -51,19 +52,19 @@ class RunFolder:
 
     @property
     def path(self) -> Path:
-        """Of the folder."""
+        """Path of the folder."""
         return Path(self.where)
 
     @property
     def history(self) -> Path:
-        """The table of numbers."""
+        """Path of the history, one row per step."""
         return self.path / "history.csv"
 
     def find(self) -> Path | None:
-        """Make the folder; the checkpoint that this run goes on from, or None to start afresh.
+        """Create the folder; return the checkpoint to resume from, or None to start from scratch.
 
         Raises:
-            FileExistsError: if the folder holds a run, and nothing says what to do with it.
+            FileExistsError: if it holds a run and neither `resume` nor `overwrite` is set.
             OSError: if it cannot be written.
         """
         with self.writing("the run folder"):
@@ -78,10 +79,10 @@ class RunFolder:
 
     @contextmanager
     def only_writer(self) -> Iterator[None]:
-        """Keep other runs from writing the same folder; the lock of a killed run frees itself.
+        """Lock the folder against other runs; the lock of a killed run is released by the system.
 
         Raises:
-            FileExistsError: if another run is writing it.
+            FileExistsError: if another run is writing to it.
         """
         from filelock import FileLock, Timeout
 
@@ -100,22 +101,22 @@ class RunFolder:
             lock.release()
 
     def begin(self, initial: Mapping[str, float]) -> None:
-        """Write what is known before the first step: settings and held-out losses."""
+        """Write settings and initial held-out losses."""
         for name, values in (("config.json", self.settings), ("initial_losses.json", initial)):
             if values:
                 with self.writing(name):
                     (self.path / name).write_text(json.dumps(values, indent=2) + "\n")
 
     def initial(self) -> dict[str, float]:
-        """Held-out losses before the first step, of a run that goes on."""
+        """Held-out losses before the first step, read back when a run is resumed."""
         path = self.path / "initial_losses.json"
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
     def load(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
-        """Put the newest state in place, if this run goes on; how far it had come.
+        """Load the newest checkpoint if this run is resumed; return its progress.
 
         Raises:
-            ValueError: if it was made with other settings.
+            ValueError: if it was written with other settings.
         """
         found = self.find()
         if found is None:
@@ -125,17 +126,17 @@ class RunFolder:
         )
 
     def save(self, module: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
-        """Write the state of a step, in the place of the one before.
+        """Write a checkpoint, replacing the one before.
 
         Raises:
-            OSError: if it cannot be written; the one before is left as it was.
+            OSError: if it cannot be written; the one before is kept.
         """
         with self.writing(f"the checkpoint of step {progress.step}"):
             save_checkpoint(self.path / "checkpoint", module, optimiser, self.settings, progress)
 
     @contextmanager
     def writing(self, what: str) -> Iterator[None]:
-        """Say in one line what could not be written, and what is kept.
+        """Turn a failed write into a one-line error that says what is kept.
 
         Raises:
             OSError: for any failed write inside the block.
@@ -144,7 +145,7 @@ class RunFolder:
 
         try:
             yield
-        except TimeoutError:  # of the lock
+        except TimeoutError:  # raised by the lock; handled by the caller
             raise
         except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or str(error)
@@ -153,15 +154,15 @@ class RunFolder:
             ) from error
 
     def kept(self) -> str:
-        """Which state is on disk, and what to do with it."""
+        """Describe the checkpoint on disk and what to do with it, for messages."""
         try:
             found = find_checkpoint(self.path / "checkpoint")
             step = json.loads((found / STATE).read_text())["step"] if found else None
-        except OSError:  # the disk itself may be gone
+        except OSError:  # the disk may be unavailable
             step = None
         if step is None:
-            return "no checkpoint is there to continue from; mend the cause and start again"
+            return "there is no checkpoint to continue from; fix the cause and start again"
         return (
-            f"the checkpoint of step {step} is kept in {found}; mend the cause and continue with "
+            f"the checkpoint of step {step} is kept in {found}; fix the cause and continue with "
             "resume=True"
         )

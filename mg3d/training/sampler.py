@@ -1,7 +1,6 @@
-"""In which order patients are shown: a function of the seed and the step, and of nothing else.
+"""The order of patients in training: a function of the seed and the step only.
 
-That is why a run can be stopped and continued, and spread over processes, without a number
-changing.
+Therefore a run can be stopped and resumed, or distributed over processes, with the same batches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,21 +10,20 @@ from torch.utils.data import Sampler
 
 
 class StepSampler(Sampler[list[int]]):
-    """The volumes of every step from `first_step` on; each epoch shows every patient once.
+    """Batch sampler over steps; an epoch shows each patient at most once, in random order.
 
-    Of a patient with several volumes one is drawn per epoch. Patients that do not fill a last batch
-    are left for another epoch's order, so that every batch has the same number and no patient is
-    twice in one.
+    Of a patient with several volumes, one is drawn at random per epoch. A last partial batch of an
+    epoch is dropped, so that all batches have the same size and no patient is twice in one.
 
     Args:
-        volumes_of: for every patient, the indices of its volumes in the data set.
-        batch_size: patients per step, over all processes; at most as many as there are.
+        volumes_of: for every patient, the indices of the patient's volumes in the data set.
+        batch_size: patients per step, over all processes; at most the number of patients.
         seed: of the run.
-        first_step: 0, or where a continued run goes on.
-        last_step: the run's number of steps.
+        first_step: 0, or the first step of a resumed run.
+        last_step: one past the last step.
         rank: of this process.
         world: number of processes; each gets an equal, contiguous part of the batch.
-        parts: micro-batches each process splits its part into.
+        parts: number of micro-batches per step and process.
     """
 
     def __init__(
@@ -59,27 +57,28 @@ class StepSampler(Sampler[list[int]]):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in one pass over the patients."""
+        """Full batches per epoch."""
         return len(self.volumes_of) // self.batch_size
 
     def volumes_at(self, step: int) -> np.ndarray:
-        """Volumes of the whole batch of one step, over all processes; one per patient."""
+        """Indices of the volumes of one step's batch, over all processes; one per patient."""
         epoch, position = divmod(step, self.steps_per_epoch)
+        # The order is drawn anew from (seed, epoch), so that any step can be computed directly.
         numbers = np.random.default_rng([self.seed, epoch])
         order = numbers.permutation(len(self.volumes_of))
         draws = numbers.random(len(self.volumes_of))
         patients = order[position * self.batch_size : (position + 1) * self.batch_size]
-        return np.array(
+        return np.array(  # draws are in [0, 1): the index is uniform over the patient's volumes
             [self.volumes_of[p][int(draws[p] * len(self.volumes_of[p]))] for p in patients]
         )
 
     def __len__(self) -> int:
-        """Micro-batches this process will see."""
+        """Number of micro-batches of this process."""
         return len(self.steps) * self.parts
 
     def __iter__(self) -> Iterator[list[int]]:
-        """This process's micro-batches, step after step."""
+        """Volume indices of this process's micro-batches, step by step."""
         for step in self.steps:
-            own = np.array_split(self.volumes_at(step), self.world)[self.rank]
-            for part in np.array_split(own, self.parts):
+            share = np.array_split(self.volumes_at(step), self.world)[self.rank]
+            for part in np.array_split(share, self.parts):
                 yield part.tolist()

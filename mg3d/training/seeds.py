@@ -1,4 +1,4 @@
-"""Random numbers as a function of the seed and the step, so that a run can stop and go on."""
+"""Random numbers as a function of the seed and the step, so that a run can be resumed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,17 +9,18 @@ import torch
 
 @contextmanager
 def random_of_step(seed: int, step: int, draw: int, device: torch.device) -> Iterator[None]:
-    """Make what layers draw inside the block (dropout) a function of seed and step.
+    """Seed the random numbers that layers draw inside the block (dropout) from seed and step.
 
     Args:
         seed: of the run.
         step: number of the step.
-        draw: tells the micro-batches of a step, over all processes, apart.
-        device: where the layers are.
+        draw: number of the micro-batch in the step, over all processes.
+        device: of the layers.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        # numpy takes (seed, step, 0) for (seed, step), which is the seed of the step's batch
+        # draw + 1: numpy gives (seed, step, 0) and (seed, step) the same state, and (seed, step)
+        # seeds augmentation and masks
         torch.manual_seed(seed_of(seed, step, draw + 1))
         yield
 

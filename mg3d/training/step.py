@@ -1,7 +1,7 @@
-"""One pre-training step: encode, compare, add up.
+"""One pre-training step: encode the batch and compute the loss of every objective.
 
-`Pretraining` holds everything that learns (the model and the heads of its objectives) in one
-module, so that one wrapper spreads it over devices and one file saves it.
+`Pretraining` holds all trained parameters (the model and the heads of the objectives) in one
+module, which is wrapped for distributed training and saved as a whole.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,14 +25,14 @@ Kind = TypeVar("Kind", bound=Objective)
 
 
 class Pretraining(HubModel):
-    """A model and what it is asked to do. Every objective's own value, by name, comes out.
+    """The model and its objectives; `forward` returns the loss of each objective by name.
 
     Args:
-        model: encodes and fuses.
-        objectives: name -> module reading Features and Batch.
+        model: encodes and fuses volumes and reports.
+        objectives: name -> module that computes a loss from Features and Batch.
 
     Attributes:
-        config: what `build_pretraining` built it from; saved with its weights.
+        config: the settings that `build_pretraining` used; saved with the weights.
     """
 
     hub_part: ClassVar[str] = "pretraining"
@@ -41,15 +41,15 @@ class Pretraining(HubModel):
     def __init__(self, model: MG3D, objectives: Mapping[str, Objective]):
         super().__init__()
         self.model = model
-        # A ModuleDict, so that its heads are trained and saved; it reads like a dict.
+        # A ModuleDict registers the heads, so that they are trained and saved; typed as a dict.
         self.objectives = cast(dict[str, Objective], nn.ModuleDict(objectives))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses by name, of all objectives for which the global batch has enough patients."""
+        """Losses by name; objectives that need more patients than the global batch are skipped."""
         patients = sum(gather_sizes(batch.volume))
-        asked = {n: item for n, item in self.objectives.items() if item.min_patients <= patients}
-        features = self.model(batch, needed=reads(asked.values()))
-        return {name: objective(features, batch) for name, objective in asked.items()}
+        active = {n: item for n, item in self.objectives.items() if item.min_patients <= patients}
+        features = self.model(batch, needed=reads(active.values()))
+        return {name: objective(features, batch) for name, objective in active.items()}
 
     def _hub_settings(self) -> dict[str, Any]:
         if self.config is None:
@@ -71,12 +71,12 @@ class Pretraining(HubModel):
             objective.start(train)
 
     def find(self, kind: type[Kind]) -> Kind | None:
-        """The objective of this kind, whose heads evaluation asks too; None in a run without it."""
+        """The objective of this class, for example to use its heads in evaluation; None without."""
         return next((item for item in self.objectives.values() if isinstance(item, kind)), None)
 
 
 def reads(objectives: Iterable[Objective]) -> frozenset[str]:
-    """The features that some objective reads."""
+    """Names of all features that the objectives use."""
     return frozenset[str]().union(*(objective.reads for objective in objectives))
 
 
@@ -84,8 +84,8 @@ def pretrain_step(pretraining: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The step that `mg3d.training.fit` repeats: every objective's loss, by name.
 
     Args:
-        pretraining: a `Pretraining`, maybe spread over several devices.
-        batch: with parts hidden by `hide`, on the module's device.
+        pretraining: a `Pretraining`, possibly wrapped for distributed training.
+        batch: masked by `hide`, on the module's device.
     """
     losses: dict[str, Tensor] = pretraining(batch)
     return losses
@@ -99,14 +99,14 @@ def hide(
     *,
     first: int = 0,
 ) -> Batch:
-    """Hide what the active objectives need hidden, and nothing else, so that no pass is wasted.
+    """Mask voxels and words if an active objective needs it; each mask costs an encoder pass.
 
     Args:
         batch: whole volumes and reports.
         config: of the run.
         text: the frozen text encoder, which knows its special tokens.
         generator: on the CPU; in the same state on every process.
-        first: place of the batch's first patient in the global batch.
+        first: index of the batch's first patient in the global batch.
     """
     hides = frozenset[str]().union(*(OBJECTIVES[name].hides for name in config.weights.active()))
     return batch.hide(
@@ -129,7 +129,7 @@ def build_pretraining(
     *,
     kind: type[MG3D] = MG3D,
 ) -> Pretraining:
-    """Everything that learns in a run, with fresh weights that depend on `config.run.seed` only.
+    """Build model and objectives, with initial weights that depend on `config.run.seed` only.
 
     Args:
         config: of the run. Objectives of weight 0 are not built.
@@ -142,7 +142,7 @@ def build_pretraining(
         objectives = {}
         for position, name in enumerate(OBJECTIVES):
             if name in config.weights.active():
-                # Own seed: switching one objective off leaves the others' first weights alone.
+                # A seed per objective: removing one does not change the initial weights of others.
                 torch.manual_seed(1_000 * (config.run.seed + 1) + position)
                 objectives[name] = OBJECTIVES[name].from_config(config, model)
     pretraining = Pretraining(model, objectives)
@@ -153,10 +153,10 @@ def build_pretraining(
 
 
 def compile_parts(pretraining: Pretraining) -> None:
-    """Compile the slow parts, in place: the encoder, and what objectives name (MIM's decoder).
+    """Compile the encoder and the slow parts of objectives (MIM's decoder), in place.
 
-    The rest asks for words, caches and other processes, which cannot be compiled. Names of
-    parameters stay as they are.
+    The rest uses strings, caches and communication between processes, which cannot be compiled.
+    Parameter names do not change.
     """
     pretraining.model.encoder.compile()
     for objective in pretraining.objectives.values():

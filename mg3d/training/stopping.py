@@ -1,7 +1,7 @@
-"""Stop a run when asked to: finish the step, save, then let the signal have its usual effect.
+"""Stop a run on a signal: finish the step, save, then raise the signal again.
 
-Schedulers send SIGTERM before they kill a job, a keyboard sends SIGINT (Ctrl-C), and so does a
-notebook's stop button.
+Schedulers send SIGTERM before they kill a job; Ctrl-C and the stop button of a notebook send
+SIGINT.
 """
 
 import signal
@@ -14,10 +14,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether a signal has come.
+    """A received signal.
 
     Attributes:
-        signal: its number; None while none has come.
+        signal: its number; None: none received yet.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Note SIGTERM and SIGINT inside the block instead of dying of them at once.
+    """Record SIGTERM and SIGINT inside the block instead of ending the process at once.
 
-    A second signal is not held back. When the block ends, the signal that came is raised again, as
-    if it came then: SIGINT becomes a KeyboardInterrupt, SIGTERM ends the process. Does nothing
-    outside the main thread, where Python allows no handlers.
+    A second signal takes effect immediately. When the block ends, a recorded signal is raised
+    again: SIGINT becomes a KeyboardInterrupt, SIGTERM ends the process. Has no effect outside the
+    main thread, where Python does not allow signal handlers.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -42,12 +42,12 @@ def stop_on_signals() -> Iterator[StopRequest]:
         for number, handler in usual.items():
             signal.signal(number, handler)
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    def record(number: int, _frame: FrameType | None) -> None:
         request.signal = number
         restore()
 
     for number in SIGNALS:
-        signal.signal(number, note)
+        signal.signal(number, record)
     try:
         yield request
     finally:

@@ -156,7 +156,7 @@ def test_14c_a_wrong_call_is_one_line_that_names_the_setting(refused, words, say
 def test_what_is_missing_or_belongs_to_no_option_is_named(refused):
     assert refused(arguments=[]) == "--data must be given"
     assert refused(arguments=["--seed", "1"]) == "--data must be given"
-    assert refused(arguments=["stray", "--data", "d"]) == "'stray' belongs to no option"
+    assert refused(arguments=["stray", "--data", "d"]) == "expected an option, got 'stray'"
 
 
 def test_help_lists_every_setting_with_meaning_type_and_default(capsys, monkeypatch):
@@ -175,7 +175,7 @@ def test_help_lists_every_setting_with_meaning_type_and_default(capsys, monkeypa
         "--weights.clip FLOAT plain report-to-volume InfoNCE; not in the paper (default: 1.0)"
         in words
     )
-    assert "--encoder-settings JSON its keyword arguments (default: " in words
+    assert "--encoder-settings JSON encoder's keyword arguments (default: " in words
     assert '{"channels": [16, 32, 64, 96]}' in words
     assert "--precision {no,fp16,bf16} of products; fp16 needs a GPU (default: no)" in words
     assert "--mim-from-mean, --no-mim-from-mean True: guess the difference" in words

@@ -43,7 +43,7 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path):
     with pytest.raises(OSError, match="the run folder could not be written") as caught:
         RunFolder(tmp_path / "file" / "run").find()
     message = str(caught.value)
-    assert "(Not a directory); no checkpoint is there to continue from" in message
+    assert "(Not a directory); there is no checkpoint to continue from" in message
     assert "\n" not in message
 
 
