@@ -178,7 +178,7 @@ def test_help_lists_every_setting_with_meaning_type_and_default(capsys, monkeypa
     assert "--encoder-settings JSON encoder's keyword arguments (default: " in words
     assert '{"channels": [16, 32, 64, 96]}' in words
     assert "--precision {no,fp16,bf16} of products; fp16 needs a GPU (default: no)" in words
-    assert "--mim-from-mean, --no-mim-from-mean True: guess the difference" in words
+    assert "--mim-from-mean, --no-mim-from-mean True: predict the difference" in words
     assert "--data PATH prepared folder (required)" in words
 
 
