@@ -9,7 +9,7 @@ bytes.
 import hashlib
 from pathlib import Path
 
-from mg3d.volumes.readers.metaimage import MOST_HEADER, read_meta_header
+from mg3d.volumes.readers.metaimage import MOST_HEADER, is_metaimage, read_meta_header
 
 __all__ = ["files_of", "fingerprint", "size_on_disk"]
 
@@ -26,12 +26,12 @@ def files_of(source: Path) -> list[Path]:
     """
     if source.is_dir():
         return sorted(path for path in source.iterdir() if path.is_file())
-    if source.suffix.lower() != ".mhd":
+    if not is_metaimage(source):
         return [source]
     try:
         with source.open("rb") as file:
             data = read_meta_header(source, file.read(MOST_HEADER)).data
-    except ValueError:  # damaged: reading it will say so
+    except (ValueError, OSError):  # damaged: reading it will say so
         return [source]
     return [source] if data == source else [source, data]
 

@@ -170,6 +170,17 @@ def test_row_13_the_file_that_a_header_names_belongs_to_the_source(tmp_path):
     assert files_of(path) == [path]  # reading it says what is wrong
 
 
+@pytest.mark.parametrize("name", ["scan.mha", "scan.MHD", "scan"])
+def test_row_13_a_header_of_any_name_may_name_its_voxels(name, tmp_path):
+    path = write_mhd(tmp_path, 0).rename(tmp_path / name)
+    voxels = tmp_path / "voxels of the scan.bin"
+    before, changed = fingerprint(path), bytearray(voxels.read_bytes())
+    changed[100] ^= 1
+    voxels.write_bytes(changed)
+    assert files_of(path) == [path, voxels]
+    assert fingerprint(path) != before
+
+
 def test_row_13_slices_that_changed_places_are_another_scan(tmp_path):
     write_slices(tmp_path / "scan", chest(0).astype(np.uint8), "{:04d}.png")
     before = fingerprint(tmp_path / "scan")
