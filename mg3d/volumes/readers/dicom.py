@@ -20,7 +20,7 @@ from mg3d.volumes.readers.dicom_place import (
     without_duplicates,
 )
 from mg3d.volumes.readers.dicom_slice import SliceHeader, read_slice_header
-from mg3d.volumes.readers.payload import VolumeError
+from mg3d.volumes.readers.payload import VolumeError, files_in
 from mg3d.volumes.readers.stored import LPS_TO_RAS, StoredImage, check_geometry, check_voxels
 
 SUFFIXES = (".dcm", ".ima", ".dicom")
@@ -38,7 +38,7 @@ def read_series(folder: Path, series: str | None = None) -> StoredImage:
         VolumeError: if a slice is damaged or missing, or it is not clear which slices belong
             together.
     """
-    slices, warnings = _headers(folder)
+    slices, warnings = _headers(folder, series)
     slices = _one_series(folder, slices, series, warnings)
     check_alike(folder, slices)
     form = slices[0].pixels
@@ -64,14 +64,14 @@ def read_series(folder: Path, series: str | None = None) -> StoredImage:
     return check_voxels(folder, image)
 
 
-def _headers(folder: Path) -> tuple[list[SliceHeader], list[str]]:
+def _headers(folder: Path, series: str | None) -> tuple[list[SliceHeader], list[str]]:
     """All slices in a folder, by name; the warnings name what else lies there."""
     slices, other, warnings = [], [], []
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    for path in files_in(folder):
         with path.open("rb") as file:
             start = file.read(START)
         if is_dicom(start) and path.name[0] != ".":
-            one = read_slice_header(path)
+            one = read_slice_header(path, series)
             slices += [one] if one else []
             other += [] if one else [path.name]
         elif path.suffix.lower() in SUFFIXES and path.name[0] != ".":

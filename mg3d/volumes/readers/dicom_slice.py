@@ -44,6 +44,11 @@ IMAGE_CLASSES = {  # of storage, where a file without rows and columns is a dama
     "1.2.840.10008.5.1.4.1.1.128": "PT",
     "1.2.840.10008.5.1.4.1.1.7": "secondary capture",
 }
+BESIDE = (  # classes of storage that stand beside slices, by how their UIDs start
+    "1.2.840.10008.5.1.4.1.1.66",  # registrations, segmentations, surfaces
+    "1.2.840.10008.5.1.4.1.1.481",  # radiotherapy: dose, structures, plans
+    "1.2.840.10008.5.1.4.1.1.11.",  # how to present
+)
 HU_TYPES = ("", "HU", "HU_MOD", "US")  # of RescaleType; US: unspecified
 MOST_EDGE = 8192  # pixels
 
@@ -92,8 +97,13 @@ class SliceHeader:
     clocks: dict[str, float]  # of `CLOCKS`: seconds, ms for TriggerTime; NaN if unknown
 
 
-def read_slice_header(path: Path) -> SliceHeader | None:
-    """One file's header; None if it is no image at all.
+def read_slice_header(path: Path, series: str | None = None) -> SliceHeader | None:
+    """One file's header; None if it is no slice: no image, drawn on slices, or a picture of a page.
+
+    Args:
+        path: of the file.
+        series: the one that is read, if it was chosen: a file of another that cannot be read is no
+            slice of it.
 
     Raises:
         VolumeError: if it is damaged, or of a kind that is not read.
@@ -105,13 +115,28 @@ def read_slice_header(path: Path) -> SliceHeader | None:
                 if str(data.get("SOPClassUID")) not in IMAGE_CLASSES:
                     return None
                 raise VolumeError(f"{path}: truncated header, it has no Rows; fetch it again")
-            return _facts(path, data, guessed)
+            if _is_beside(data):
+                return None
+            try:
+                return _facts(path, data, guessed)
+            except VolumeError:
+                if series is None or str(data.get("SeriesInstanceUID") or "") == series:
+                    raise
+                return None
     except VolumeError:
         raise
     except damaged() as error:
         raise VolumeError(
             f"{path}: damaged DICOM header ({type(error).__name__}); fetch it again"
         ) from error
+
+
+def _is_beside(data: Any) -> bool:
+    """Whether an image is none of a scanner's: a segmentation, a dose, a page in colour."""
+    kind, colours = str(data.get("SOPClassUID")), int(data.get("SamplesPerPixel") or 1)
+    if kind.startswith(BESIDE):
+        return True
+    return colours > 1 and IMAGE_CLASSES.get(kind) == "secondary capture"
 
 
 def _facts(path: Path, data: Any, guessed: bool) -> SliceHeader:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mg3d.volumes.readers.dicom_file import START, is_dicom
 from mg3d.volumes.readers.grey_image import SUFFIXES, read_image
-from mg3d.volumes.readers.payload import VolumeError
+from mg3d.volumes.readers.payload import VolumeError, files_in
 from mg3d.volumes.readers.slice_names import in_order
 from mg3d.volumes.readers.stored import LPS_TO_RAS, StoredImage, check_geometry, check_voxels
 
@@ -82,6 +82,6 @@ def load_slices(
 
 def images_in(folder: Path) -> tuple[list[Path], list[Path]]:
     """The slices of a folder, and what else lies there (Thumbs.db, ._0001.png and so on)."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = files_in(folder)
     images = [path for path in files if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
     return images, [path for path in files if path not in set(images)]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
+from mg3d.volumes.readers.dicom_file import START, is_dicom
 from mg3d.volumes.readers.nifti_geometry import read_affine
 from mg3d.volumes.readers.payload import Payload, VolumeError, open_payload
 from mg3d.volumes.readers.stored import StoredImage, check_scaling, check_voxels
@@ -83,6 +84,11 @@ def read_header(payload: Payload) -> NiftiHeader:
         if version:
             break
     else:
+        if is_dicom(start + payload.read(START - 4)):
+            raise VolumeError(
+                f"{path}: one file of a DICOM series, expected a volume; give the folder of its "
+                "slices"
+            )
         raise VolumeError(
             f"{path}: not a NIfTI file (its first bytes are not those of a header); give a .nii or "
             ".nii.gz volume"

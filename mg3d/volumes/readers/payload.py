@@ -139,6 +139,27 @@ class Payload:
         return True
 
 
+def files_in(folder: Path) -> list[Path]:
+    """The files of a folder by name, links to files among them; not those of folders in it.
+
+    Raises:
+        VolumeError: if a link leads nowhere: without its slice, a shorter scan would be read.
+    """
+    found = sorted(folder.iterdir())
+    lost = [path.name for path in found if path.name[0] != "." and leads_nowhere(path)]
+    if lost:
+        raise VolumeError(
+            f"{folder}: {len(lost)} links lead nowhere, first {lost[0]}; fetch the files they "
+            "stand for (git-annex, DataLad), or remove them"
+        )
+    return [path for path in found if path.is_file()]
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether a path is a link to something that is not there, or to itself."""
+    return path.is_symlink() and not path.exists()
+
+
 def _in_words(packed: str, error: zlib.error) -> str:
     text = str(error)
     if "incorrect data check" in text:
@@ -161,6 +182,8 @@ def open_payload(path: Path) -> Iterator[Payload]:
         raise VolumeError(
             f"{path}: is a folder, expected a .nii or .nii.gz file; give the file in it"
         )
+    if leads_nowhere(path):
+        raise VolumeError(f"{path}: a link that leads nowhere; fetch the file it stands for")
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such volume; check the path")
     size = path.stat().st_size
