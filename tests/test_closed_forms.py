@@ -35,8 +35,14 @@ FEW = {
     "volume_shape",
     "mean_shape or ()",
     # texts, flattened for the frozen encoder, which remembers them; no tensor in it
-    "batch.sentences",
+    "self.batch.sentences",
     "report",
+    # features by name, objectives by name, the two sides of a prompt
+    "FEATURES",
+    "fields(Features)",
+    "vars(computed).items()",
+    "OBJECTIVES.items()",
+    "(stated, denied)",
 }
 
 

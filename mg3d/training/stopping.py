@@ -36,7 +36,12 @@ def stop_on_signals() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    usual = {number: signal.getsignal(number) for number in SIGNALS}
+    # A signal that is ignored (a job in the background, nohup) stays ignored.
+    usual = {
+        number: handler
+        for number in SIGNALS
+        if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+    }
 
     def restore() -> None:
         for number, handler in usual.items():
@@ -46,7 +51,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         request.signal = number
         restore()
 
-    for number in SIGNALS:
+    for number in usual:
         signal.signal(number, record)
     try:
         yield request

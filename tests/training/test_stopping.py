@@ -7,6 +7,24 @@ import pytest
 from mg3d.training.stopping import stop_on_signals
 
 
+@pytest.fixture(autouse=True)
+def signals_as_in_a_terminal():
+    """Python's own handlers; a process in the background is started with SIGINT ignored."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_that_was_ignored_stays_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with stop_on_signals() as request:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert request.signal is None
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def test_a_signal_is_noted_and_has_its_usual_effect_afterwards():
     before = signal.getsignal(signal.SIGINT)
     noted = []
