@@ -1,1 +1,1 @@
-"""One file per source: from a raw download to volumes on one grid and a manifest."""
+"""Importers, one file per source: from a raw download to prepared volumes and a manifest."""

@@ -1,10 +1,10 @@
-"""ACDC cardiac MR: from the official folder, or nnU-Net's, to a prepared one.
+"""Import ACDC (cardiac MR) from the official folder or from nnU-Net's.
 
     python -m data_prep.acdc --source ACDC/database --output prepared/acdc
 
 Two volumes per patient, end-diastole and end-systole, with class maps (right ventricle, myocardium,
 left ventricle). Folds are made by patient. The folds released with MG-3D were made by frame, so
-that nearly every heart held out is also trained on; they can be asked for by name.
+that nearly every held-out heart is also in the training set; they are available by name.
 
 Source: layout and Info.cfg of the challenge (Bernard et al., IEEE TMI 2018); nnU-Net's raw layout.
 """
@@ -36,7 +36,7 @@ CLASSES = ("right ventricle", "myocardium", "left ventricle")  # 1, 2, 3
 LABELS = ("group", "end_systole")
 FOLDS = {"patient": "", "released-0": "0", "released-1": "1", "released-2": "2"}
 NUM_FOLDS, SEED = 5, 0  # of our own folds
-# In-plane resampling only: slices are 5 to 10 mm thick, and what lies between was never measured.
+# In-plane resampling only: slices are 5 to 10 mm apart, too far to interpolate between them.
 SETTINGS = PrepareSettings(grid=Grid(None, (None, 1.5, 1.5)), intensity=Percentiles())
 
 
@@ -56,11 +56,11 @@ def prepare_acdc(
             `imagesTr`, `labelsTr` (and `imagesTs`, `labelsTs`).
         output: the prepared folder.
         options: the prepared form (default: 1.5 mm in plane), and how to work. The intensity
-            rule is always by percentiles, MR has no HU.
-        folds: "patient" (our own, the same share of each group in each), or "released-0",
-            "released-1", "released-2": those of MG-3D, with hearts on both sides.
+            rule is always by percentiles, since MR has no HU.
+        folds: "patient" (stratified by group), or "released-0", "released-1", "released-2": those
+            of MG-3D, in which most patients are in both training and validation set.
         fold: "0" to "4", held out as split "val"; only for "patient".
-        num_folds: how many of our own, 2 or more.
+        num_folds: number of folds by patient, 2 or more.
 
     Raises:
         FileNotFoundError: if the source holds neither layout.
@@ -102,7 +102,7 @@ def prepare_acdc(
 def _records(
     source: Path, frames: list[Frame], num_folds: int, held_out: str, refused: list[Refusal]
 ) -> list[ScanRecord]:
-    """One record per frame; `num_folds` of 0 are the released folds."""
+    """One record per frame; `num_folds` 0 means the released folds."""
     numbers, groups = defaultdict(list), {}
     for frame in frames:
         numbers[frame.patient].append(frame.number)
@@ -114,7 +114,7 @@ def _records(
         patient, file = f"patient{frame.patient:03d}", frame.image.relative_to(source).as_posix()
         fold = ""
         if frame.name in taken:
-            refused.append(Refusal(file, "a frame of this name is there twice; remove one"))
+            refused.append(Refusal(file, "two frames have this name; remove one"))
             continue
         taken.add(frame.name)
         if not frame.test and not num_folds:

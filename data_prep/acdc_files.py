@@ -21,7 +21,7 @@ EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Frame:
-    """One labelled frame; `group` and `end_systole` are None where the layout does not say."""
+    """One labelled frame; `group` and `end_systole` are None if the layout does not give them."""
 
     name: str
     patient: int
@@ -38,8 +38,8 @@ def find_frames(source: Path, tree: Tree, refused: list[Refusal]) -> list[Frame]
 
     Args:
         source: the folder.
-        tree: what lies below it.
-        refused: gets the patients and frames that cannot be taken.
+        tree: all files below it.
+        refused: patients and frames that cannot be taken are appended here.
 
     Raises:
         FileNotFoundError: if the source holds neither layout.
@@ -56,7 +56,7 @@ def find_frames(source: Path, tree: Tree, refused: list[Refusal]) -> list[Frame]
 
 
 def _official(source: Path, card: Path, refused: list[Refusal]) -> Iterator[Frame]:
-    """The two labelled frames of a patient's folder; the cine is left out by rule."""
+    """The two labelled frames of a patient's folder; the 4-D cine is left out by rule."""
     folder, patient = card.parent, card.parent.name
     file = card.relative_to(source).as_posix()
     for cine in sorted(folder.glob(f"{patient}_4d.nii*")):
@@ -92,10 +92,10 @@ def _official(source: Path, card: Path, refused: list[Refusal]) -> Iterator[Fram
 
 
 def read_info(path: Path) -> dict[str, str]:
-    """An Info.cfg, "key: value" a line: ED and ES are frame numbers, Group may be missing.
+    """Read an Info.cfg of "key: value" lines: ED and ES are frame numbers, Group may be missing.
 
     Raises:
-        ValueError: if ED or ES is missing or no number, or the group is none of `GROUPS`.
+        ValueError: if ED or ES is missing or not a number, or the group is not one of `GROUPS`.
     """
     lines = path.read_text("utf-8", errors="replace").splitlines()
     facts = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines) if v}

@@ -1,4 +1,4 @@
-"""The released folds of ACDC by rule: frames, not patients, so that hearts are on both sides.
+"""The released folds of ACDC, as a rule: by frame, so that patients are in both sets of a fold.
 
 Order the 200 frames of the 100 training patients by name. Fold 0 holds out 40 of them, listed here.
 Of the 160 left, fold 1 holds out the first of every four, fold 2 the third. No frame is held out
@@ -17,14 +17,14 @@ _FOLD_0 = sorted([2 * (n - 1) for n in EARLIER] + [2 * (n - 1) + 1 for n in LATE
 
 
 def released_fold(patient: int, later: bool) -> str:
-    """The released fold a frame is held out in, "" if none.
+    """The released fold in which a frame is held out, "" if none.
 
     Args:
         patient: number of a training patient, 1 to 100.
         later: whether it is the later of the patient's two frames.
 
     Raises:
-        ValueError: if the number is that of no training patient.
+        ValueError: if there is no training patient of this number.
     """
     if not 1 <= patient <= PATIENTS:
         raise ValueError(f"the released folds know patients 1 to {PATIENTS}, got {patient}")

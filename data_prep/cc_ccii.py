@@ -1,4 +1,4 @@
-"""CC-CCII: from folders of 8-bit slices to a prepared folder with one of three diagnoses.
+"""Import CC-CCII: folders of 8-bit slices, each scan with one of three diagnoses.
 
     python -m data_prep.cc_ccii --source cc-ccii --output prepared/cc_ccii
 
@@ -46,10 +46,10 @@ def prepare_cc_ccii(
         output: the prepared folder.
         options: the prepared form (default: the whole scan, stretched to the shape of the
             preset, `tiny` if none is named), and how to work.
-        folds: folder of the released fold tables; None: folds of the patients that are there, dealt
-            with equal shares of the diagnoses.
-        fold: that is held out. Of our own: as test, the next one as val. Released: as val.
-        num_folds: how many folds of our own, 3 or more.
+        folds: folder of the released fold tables; None: folds by patient, stratified by diagnosis,
+            of the patients in `source`.
+        fold: held out as val with the released tables; else it is test, and the next fold val.
+        num_folds: number of folds without the released tables, 3 or more.
 
     Raises:
         FileNotFoundError: if a folder or table is missing.
@@ -123,7 +123,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _deal(scans: list[Scan], held_out: int, folds: int) -> Iterator[tuple[str, str]]:
-    """Split and fold of every scan, decided for its patient."""
+    """Split and fold of every scan, the same for all scans of a patient."""
     if folds < 3:
         raise ValueError(f"num_folds is 3 or more (train, val and test), got {folds}")
     if not 0 <= held_out < folds:

@@ -1,4 +1,4 @@
-"""CC-CCII's released fold tables, and which of the scans that are there they take.
+"""CC-CCII's released fold tables, and the scans on disk that they list.
 
 Source: fold tables of the MG-3D release, which are by patient, but overlap: three random 60/40
 splits.
@@ -38,7 +38,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Listed:
-    """What a fold table says of a scan."""
+    """Row of a fold table for one scan."""
 
     split: str
     diagnosis: str
@@ -47,11 +47,11 @@ class Listed:
 
 
 def read_fold(folder: Path, fold: int) -> dict[tuple[str, str], Listed]:
-    """(patient, scan) -> what the two tables of a released fold say.
+    """Read the two tables of a released fold: (patient, scan) -> row.
 
     Raises:
         FileNotFoundError: if a table is missing.
-        TableError: if a row is wrong, or a patient is on both sides.
+        TableError: if a row is wrong, or a patient is in both tables.
     """
     listed: dict[tuple[str, str], Listed] = {}
     side_of: dict[str, str] = {}
@@ -96,7 +96,7 @@ def take_listed(
     listed: dict[tuple[str, str], Listed],
     refused: list[Refusal],
 ) -> Iterator[tuple[Scan, str]]:
-    """Scans that the released fold takes, with their split; the others with their reason."""
+    """Scans that the released fold lists, with their split; the others with a reason."""
     for scan in scans:
         file = scan.folder.relative_to(root).as_posix()
         known = listed.get((scan.patient, scan.scan))

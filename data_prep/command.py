@@ -1,4 +1,4 @@
-"""What every importer's command line shares: the grid, the workers, and the exit status.
+"""Command-line options and exit status that all importers share.
 
 Exit status: 0 if everything was taken, 3 if something was refused (listed in refused.csv), 2 for a
 wrong call.
@@ -33,13 +33,13 @@ WRONG_CALL = 2
 def importer_parser(
     name: str, description: str, *, source: str, form: PrepareSettings | None = None
 ) -> argparse.ArgumentParser:
-    """The arguments that every importer has; its own may be added.
+    """A parser with the options of every importer; an importer can add more.
 
     Args:
         name: of its module in `data_prep`.
         description: one sentence.
-        source: what folder is asked for.
-        form: the source's own prepared form, see `add_arguments`.
+        source: help text of `--source`.
+        form: default prepared form of the source, see `add_arguments`.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m data_prep.{name}",
@@ -57,7 +57,7 @@ def importer_parser(
 def options_from(
     arguments: argparse.Namespace, default: PrepareSettings | None = None
 ) -> RunOptions:
-    """What was asked for on the command line.
+    """Build the options from parsed arguments.
 
     Args:
         arguments: as parsed.
@@ -77,11 +77,11 @@ def options_from(
 
 
 def add_arguments(parser: argparse.ArgumentParser, default: PrepareSettings | None = None) -> None:
-    """The prepared form and how to work.
+    """Add the options of the prepared form and of the run.
 
     Args:
-        parser: gets the options.
-        default: the source's own prepared form; None: that of the `tiny` preset.
+        parser: receives the options.
+        default: default prepared form of the source; None: that of the `tiny` preset.
     """
     words = "the source's own grid" if default else "tiny"
     parser.add_argument(
@@ -111,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser, default: PrepareSettings | No
 
 
 def add_sharding(parser: argparse.ArgumentParser) -> None:
-    """For sources that may be larger than one machine, or its disk."""
+    """Add the options for sources too large for one machine or its disk."""
     parser.add_argument(
         "--shard", type=_shard, default=None, metavar="i/n",
         help="prepare only this part of the patients, as in a job array; when all n parts are "
@@ -125,7 +125,7 @@ def add_sharding(parser: argparse.ArgumentParser) -> None:
 def settings_from(
     arguments: argparse.Namespace, default: PrepareSettings | None = None
 ) -> PrepareSettings:
-    """The prepared form asked for on the command line.
+    """Build the prepared form from parsed arguments.
 
     Args:
         arguments: as parsed.
@@ -153,7 +153,7 @@ def _shard(text: str) -> Shard:
 
 
 def run(work: Callable[[], Prepared | None]) -> int:
-    """Do the work, print what came of it; the exit status."""
+    """Run `work`, print its result or error, and return the exit status."""
     try:
         with _remarks_on_stderr():
             prepared = work()
@@ -168,7 +168,7 @@ def run(work: Callable[[], Prepared | None]) -> int:
 
 @contextmanager
 def _remarks_on_stderr() -> Iterator[None]:
-    """Show what the engine has to say while it works, such as the disk space it needs."""
+    """Print log messages of the preparation to stderr, such as the disk space it needs."""
     log, handler = logging.getLogger("mg3d.preparation"), logging.StreamHandler()
     before = log.level
     log.addHandler(handler)

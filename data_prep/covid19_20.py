@@ -1,4 +1,4 @@
-"""COVID-19-20 lesion segmentation: from the challenge's folder to a prepared one.
+"""Import COVID-19-20 (lesion segmentation) from the challenge's folder.
 
     python -m data_prep.covid19_20 --source COVID-19-20_v2/Train --output prepared/covid19_20
 
@@ -49,7 +49,7 @@ def prepare_covid19_20(
         output: the prepared folder.
         options: the prepared form (default: 5 x 1.25 x 1.25 mm), and how to work.
         folds: "released", or a fold list (JSON, `training: [{fold, image, label}]`).
-        fold: that is held out as split "val".
+        fold: held out as split "val".
 
     Raises:
         FileNotFoundError: if the folder or the fold list is missing.

@@ -1,4 +1,4 @@
-"""CT-RATE: from the official folder, either release, to a prepared folder.
+"""Import CT-RATE from its official folder, either release.
 
     python -m data_prep.ct_rate --source dataset --output prepared/ct_rate
 
@@ -65,9 +65,9 @@ def prepare_ct_rate(
             "first" (that one only).
         split: "official" (train, and valid as val), or "train-val:FRACTION[:SEED]", such as
             "train-val:0.05:0": that share of the training patients is val, and valid is test.
-        max_reconstructions: of each scan, those with the lowest numbers; None: all.
+        max_reconstructions: per scan; those with the lowest numbers are taken. None: all.
         name: of the data set, for dataset.json.
-        facts: more for dataset.json.
+        facts: more entries for dataset.json.
 
     Raises:
         FileNotFoundError: if the source or its report table is missing.
@@ -178,7 +178,7 @@ def _keep_reconstructions(
 def _scan_table(
     records: list[ScanRecord], tables: Mapping[str, SplitTables]
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """What the metadata say about every volume taken, and how often a field was not understood."""
+    """Metadata of every volume taken, and how often each field could not be parsed."""
     rows, strange = [], Counter[str]()
     if not any(table.metadata for table in tables.values()):
         return [], {}
@@ -215,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument(
         "--max-reconstructions", default="all", metavar="all|N",
-        help="how many of each scan, those with the lowest numbers",
+        help="number per scan; those with the lowest numbers are taken",
     )  # fmt: skip
     parser.add_argument(
         "--split", default="official", metavar="official|train-val:FRACTION[:SEED]",

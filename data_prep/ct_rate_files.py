@@ -1,4 +1,4 @@
-"""CT-RATE's volumes on disk: in which folder each release is, and which file is which volume.
+"""Find CT-RATE's volumes on disk: the folders of its releases and the file of each volume.
 
 Source: layout of the CT-RATE data set (Hamamci et al., arXiv 2403.17834), its data correction note.
 """

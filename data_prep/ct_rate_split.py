@@ -1,4 +1,4 @@
-"""CT-RATE's splits: the official one, or some of the training patients as val."""
+"""CT-RATE's splits: the official one, or one that holds out some training patients as val."""
 
 import re
 from dataclasses import replace
@@ -29,7 +29,7 @@ def parse_split(text: str) -> tuple[float, int] | None:
 
 
 def hold_out_patients(records: list[ScanRecord], fraction: float, seed: int) -> list[ScanRecord]:
-    """Some training patients become val; what the data set holds out itself becomes test."""
+    """Hold out some training patients as val; the official validation patients become test."""
     training = {record.patient_id for record in records if record.split == "train"}
     held_out = hold_out(training, fraction, seed)
     return [

@@ -1,4 +1,4 @@
-"""CT-RATE's tables: what they say about every volume, and which of their rows cannot be used.
+"""Read CT-RATE's tables: reports, labels and metadata per volume, and unusable rows.
 
 Source: tables of the CT-RATE data set (Hamamci et al., arXiv 2403.17834); traps: README.md.
 """
@@ -33,7 +33,7 @@ PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
 REPORT_COLUMNS = ("VolumeName", "Findings_EN", "Impressions_EN")
 LABEL_COLUMNS = ("VolumeName", *CT_RATE_FINDINGS)
 METADATA_COLUMNS = ("VolumeName", "RescaleSlope", "RescaleIntercept", "XYSpacing", "ZSpacing")
-# Columns of scans.csv and where they come from; dates of examinations are left where they are.
+# Columns of scans.csv and their source; examination dates are not copied.
 AS_THEY_STAND = {
     "sex": "PatientSex",
     "manufacturer": "Manufacturer",
@@ -52,15 +52,15 @@ SPACING_COLUMNS = ("x_spacing_mm", "y_spacing_mm", "slice_spacing_mm")
 
 @dataclass
 class SplitTables:
-    """What stands about the volumes of one split, by volume id.
+    """Table rows of the volumes of one split, by volume id.
 
     Attributes:
         reports: rows of the report table.
         labels: 0, 1 or None (unknown) by finding.
         metadata: rows of the metadata table.
-        no_chest: volumes on the data set's list of those that show something else.
-        unusable: volume id -> why no row of its can be trusted.
-        repeated: number of rows that say the same as one before, and are counted once.
+        no_chest: volumes on the data set's list of scans that show no chest.
+        unusable: volume id -> why its rows cannot be used.
+        repeated: number of rows that repeat an earlier one; they are counted once.
     """
 
     reports: dict[str, Row] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class SplitTables:
 
 
 def read_split_tables(root: Path, word: str, refused: list[Refusal]) -> SplitTables:
-    """Read all tables of one split; only that of the reports has to be there.
+    """Read all tables of one split; only the report table is required.
 
     Args:
         root: folder of the data set.
@@ -100,7 +100,7 @@ def read_split_tables(root: Path, word: str, refused: list[Refusal]) -> SplitTab
 
 
 def reason_to_refuse(volume_id: str, tables: SplitTables) -> tuple[str, bool]:
-    """Why a volume is not taken, "" if it is; and whether by rule."""
+    """Reason for refusing a volume, "" if it is taken; and whether it is left out by rule."""
     if volume_id in tables.no_chest:
         return "no chest CT, by the data set's no_chest list", True
     if volume_id in tables.unusable:
@@ -114,24 +114,24 @@ def reason_to_refuse(volume_id: str, tables: SplitTables) -> tuple[str, bool]:
 
 
 def text_of(text: str) -> str:
-    """The text as it stands, or "" where it only says that there is none."""
+    """The text of a field, or "" if it only says that there is none."""
     return text if clean_text(text) else ""
 
 
 def rescale_and_spacing(
     row: Row | None, release: str
 ) -> tuple[tuple[float, float] | None, tuple[float, float, float] | None]:
-    """Rescale of a metadata row and, for the first release, whose headers are not right, spacing.
+    """Rescale of a metadata row; for the first release, whose headers are wrong, also the spacing.
 
     Raises:
-        ValueError: if a number is none, or the first release lacks one that it needs.
+        ValueError: if a field is not a number, or the first release lacks one that it needs.
     """
     if row is None:
         return None, None
     try:
         slope = read_number(row["RescaleSlope"])
         intercept = read_number(row["RescaleIntercept"])
-        if release != "first":  # it holds HU, and its headers are right
+        if release != "first":  # the corrected release is in HU, and its headers are right
             return None if slope is None or intercept is None else (slope, intercept), None
         if not slope or intercept is None:
             raise ValueError(
@@ -145,7 +145,7 @@ def rescale_and_spacing(
 
 
 def scan_facts(row: Row | None) -> tuple[dict[str, Any], list[str]]:
-    """A row of scans.csv, "" for what is unknown; and the columns that were not understood."""
+    """A row of scans.csv, "" for unknown values; and the columns that could not be parsed."""
     values = row.values if row else {}
     facts: dict[str, Any] = {name: values.get(column, "") for name, column in AS_THEY_STAND.items()}
     strange = []
@@ -170,7 +170,7 @@ def parse_spacing(xy: str, z: str) -> tuple[float, float, float]:
         z: such as "1.5".
 
     Raises:
-        ValueError: if a number is missing or no plausible spacing in mm.
+        ValueError: if a number is missing or not a plausible spacing in mm.
     """
     numbers = read_numbers(xy)
     if len(numbers) not in (1, 2) or len(read_numbers(z)) != 1:

@@ -1,9 +1,10 @@
-"""CTRG-Chest: from 8-bit volumes or JPG folders with their reports to a prepared folder.
+"""Import CTRG-Chest: 8-bit volumes or folders of JPG slices, with their reports.
 
     python -m data_prep.ctrg_chest --source ctrg --output prepared/ctrg
 
-In the released split, val and test are the same 360 scans, so whatever is chosen on val is chosen
-on test. The default holds a tenth of the released training scans out as val and keeps test.
+In the released split, val and test are the same 360 scans, so that model selection on val is
+selection on test. By default, a tenth of the released training scans is held out as val, and test
+is kept.
 
 Source: record and label files of the MG-3D release (Tang et al., CTRG); the labels' code is
 CheXbert's (Smit et al., arXiv 2004.09167).
@@ -31,7 +32,7 @@ from mg3d.preparation.prepare import (
 from mg3d.preparation.records import named
 from mg3d.text.report import clean_text
 
-LOG = logging.getLogger("mg3d.preparation")  # what a command shows while it works
+LOG = logging.getLogger("mg3d.preparation")  # shown by the command line
 LABELS = (
     *("enlarged_cardiomediastinum", "cardiomegaly", "lung_opacity", "lung_lesion", "edema"),
     *("consolidation", "pneumonia", "atelectasis", "pneumothorax", "pleural_effusion"),
@@ -144,7 +145,7 @@ def read_codes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def count_repeated(scans: Sequence[ScanRecord]) -> dict[str, int]:
-    """How many findings texts there are, how often one is repeated, and across splits."""
+    """Count findings texts, repeated texts, and texts that occur in more than one split."""
     text_of = {scan.patient_id: clean_text(scan.findings) for scan in scans}
     in_train = {text_of[scan.patient_id] for scan in scans if scan.split == "train"}
     distinct = len(set(text_of.values()))
@@ -172,7 +173,7 @@ def _find_records(root: Path) -> Path:
 
 
 def _is_there(record: Record, root: Path) -> bool:
-    """Whether the image is there; a link that leads nowhere is, and is refused when it is read."""
+    """Whether the image exists. A broken link counts as existing and is refused when it is read."""
     path = root / record.image
     return path.exists() or path.is_symlink()
 

@@ -1,9 +1,9 @@
-"""CTRG-Chest's record files: which scan has which report, in either of two layouts.
+"""Read CTRG-Chest's record files, which pair scans with reports, in either of two layouts.
 
 The split layout is `{"train": [...], "val": [...], "test": [...]}` of records with `id`, `report`
 (findings), `result` (impression) and `image_path`; the list layout is `[...]` of records with
-`image_path`, a folder of JPG slices, `report` and `result`, and perhaps a `split` each; the same
-records, one a line (JSON Lines), are the list layout too.
+`image_path`, a folder of JPG slices, `report`, `result`, and optionally `split`. A JSON Lines file
+of such records is read as the list layout.
 
 Source: record files of the MG-3D release; traps: README.md.
 """
@@ -28,8 +28,8 @@ class Record:
     """One scan and its report.
 
     Attributes:
-        place: in the file, such as "train[3]".
-        split: as released; in the list layout as the record says, "" if it does not.
+        place: position in the file, such as "train[3]".
+        split: as released; in the list layout that of the record, "" if it has none.
         case: id without extension, such as "910".
         image: NIfTI file or folder of slices, relative to the data set's folder.
         findings: the record's `report`.
@@ -45,11 +45,11 @@ class Record:
 
 
 def read_records(path: Path) -> tuple[list[Record], list[Refusal]]:
-    """All usable records of a file, in its order; and the others, each with its place and reason.
+    """Usable records of a file, in order; and the others, each with position and reason.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TableError: if it is no JSON, or has neither layout.
+        TableError: if it is not JSON, or has neither layout.
     """
     content = read_json(path, lines=True)
     records, refused = [], []
@@ -66,7 +66,7 @@ def read_records(path: Path) -> tuple[list[Record], list[Refusal]]:
 def _all_or_none_with_split(
     file: str, records: list[Record], refused: list[Refusal]
 ) -> list[Record]:
-    """The records; where only some of them name a split, those that do not are refused."""
+    """The records; if some of them have a split, those without one are refused."""
     named = [record for record in records if record.split]
     if named and len(named) < len(records):
         reason = "no split in the record, though others name theirs; add it"
@@ -133,10 +133,10 @@ def _record(place: str, split: str, entry: Any) -> Record:
 
 
 def _split_of(entry: dict[str, Any]) -> str:
-    """The split that a record of the list layout names, "" if it names none.
+    """The split of a record in the list layout, "" if it has none.
 
     Raises:
-        ValueError: if it names something else.
+        ValueError: if it is not train, val or test.
     """
     value = entry.get("split")
     if value is None or value == "":
@@ -149,10 +149,10 @@ def _split_of(entry: dict[str, Any]) -> str:
 
 
 def inside(text: str) -> PurePosixPath:
-    """A path of a record file, with either kind of slash, that stays inside the data set's folder.
+    """Path from a record file, with either kind of slash; must stay inside the data set's folder.
 
     Raises:
-        ValueError: if it is absolute or climbs out.
+        ValueError: if it is absolute or leads out of the folder.
     """
     path = PurePosixPath(text.replace("\\", "/"))
     absolute = path.is_absolute() or PureWindowsPath(text).drive or "\0" in text

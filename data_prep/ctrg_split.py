@@ -1,7 +1,7 @@
-"""CTRG-Chest's records in train, val and test: disjoint, or as they were released.
+"""Splits of CTRG-Chest's records: disjoint, or as released.
 
-In the released split, val and test are the same 360 scans, so whatever is chosen on val is chosen
-on test.
+In the released split, val and test are the same 360 scans, so that model selection on val is
+selection on test.
 """
 
 from data_prep.ctrg_records import Record
@@ -13,13 +13,13 @@ __all__ = ["note_on_split", "split_as_released", "split_disjoint"]
 
 HELD_OUT, SEED = 0.1, 0  # of the released training scans
 LIST_SHARES = (0.8, 0.9)  # of the list layout: train up to the first, val up to the second
-NOTE = "as released, val and test are the same {} scans: what is chosen on val is chosen on test"
+NOTE = "as released, val and test are the same {} scans: selecting on val is selecting on test"
 
 
 def split_disjoint(
     records: list[Record], file: str, refused: list[Refusal]
 ) -> list[tuple[Record, str, str]]:
-    """Each case once, with its split and volume id; what is held out stays held out."""
+    """Each case once, with split and volume id; released test cases stay held out."""
     own = {record.case for record in records if record.split in ("val", "test")}
     free = {record.case for record in records} - own
     rows, taken = [], {}
@@ -50,7 +50,7 @@ def split_disjoint(
 
 
 def split_as_released(records: list[Record]) -> list[tuple[Record, str, str]]:
-    """As released; a scan that is in two splits gets two volume ids."""
+    """The released split; a scan that is in two splits gets two volume ids."""
     rows, taken = [], set()
     for number, record in enumerate(records):
         split = record.split
@@ -67,7 +67,7 @@ def split_as_released(records: list[Record]) -> list[tuple[Record, str, str]]:
 
 
 def note_on_split(records: list[Record]) -> str:
-    """What is wrong with the released split, if anything."""
+    """A warning about the released split, "" if val and test differ."""
     val, test = ({r.case for r in records if r.split == split} for split in ("val", "test"))
     return NOTE.format(len(val)) if val and val == test else ""
 

@@ -1,10 +1,10 @@
-"""The text of a table file, or what the file is instead of one."""
+"""Decode the text of a table file, or report which other kind of file it is."""
 
 from pathlib import Path
 
 __all__ = ["TableError", "decode"]
 
-OTHERS = {  # first bytes -> what it is, and what to do
+OTHERS = {  # first bytes -> kind of file, and what to do
     b"PK\x03\x04": "an Excel workbook (.xlsx) or another zip archive; save it as CSV (UTF-8)",
     b"\xd0\xcf\x11\xe0": "an Excel workbook (.xls); save it as CSV (UTF-8)",
     b"\x1f\x8b": "packed with gzip; unpack it (gunzip)",
@@ -23,7 +23,7 @@ class TableError(ValueError):
 
 
 def decode(path: Path) -> str:
-    """The text of a file in UTF-8, with or without BOM, or in UTF-16 with one.
+    """Decode a file in UTF-8, with or without BOM, or in UTF-16 with one.
 
     Raises:
         TableError: if the file is empty, of another kind, or in another encoding.

@@ -1,7 +1,7 @@
-"""One field of a table: as a number, as a label, or as it may be printed.
+"""Parse one field of a table as number or label, or shorten it for messages.
 
-No message shows more than a few words of a field, and no date: a field may hold a patient's report,
-and messages end in logs.
+A field may hold a patient's report, and messages end up in logs. Messages therefore show at most a
+few words of a field, and no dates.
 """
 
 import math
@@ -17,7 +17,7 @@ NUMPY = re.compile(r"\b(?:np|numpy)\.(?:float|int|uint)[0-9]+\(([^()]*)\)")  # a
 
 
 def show(field: object) -> str:
-    """A field as it may be printed: quoted, cut to a few words, without dates."""
+    """A field for messages: quoted, cut to a few words, without dates."""
     text = str(field)
     words = len(text.split())
     if words > FEW_WORDS or len(text) > FEW_LETTERS:
@@ -29,7 +29,7 @@ def read_number(text: str) -> float | None:
     """The number in a field, None if it is empty.
 
     Raises:
-        ValueError: if there is something else; also nan, inf and 1_000.
+        ValueError: if it is not a number; nan, inf and 1_000 are refused as well.
     """
     text = text.strip()
     if not text:
@@ -40,9 +40,9 @@ def read_number(text: str) -> float | None:
 
 
 def read_numbers(text: str) -> list[float]:
-    """All numbers in a field such as "[0.7, 0.7]", found by their pattern; text is never run.
+    """All numbers in a field such as "[0.7, 0.7]", by regular expression; nothing is evaluated.
 
-    A number that was printed with its type, "np.float64(0.7)", is that number.
+    A number printed by numpy with its type, "np.float64(0.7)", is read as 0.7.
     """
     return [float(number) for number in NUMBER.findall(NUMPY.sub(r"\1", text))]
 
@@ -51,7 +51,7 @@ def read_label(text: str) -> int | None:
     """0 or 1 (also as 0.0 and 1.0); None, unknown, if the field is empty.
 
     Raises:
-        ValueError: if there is something else.
+        ValueError: if it is neither.
     """
     value = read_number(text)
     if value is None:

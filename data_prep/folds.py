@@ -1,7 +1,7 @@
-"""Released folds by name, or from a fold list: which fold each case is held out in.
+"""Folds of a data set: the released ones, or those of a fold list.
 
-The folds that were released with MG-3D for MSD and COVID-19-20 are runs of consecutive case
-numbers; the first number of every fold but the first says all of it.
+The folds released with MG-3D for MSD and COVID-19-20 are ranges of consecutive case numbers, given
+by the first number of every fold but the first.
 
 Source: fold lists of the MG-3D release, `training: [{fold, image, label}]`.
 """
@@ -28,7 +28,7 @@ def read_fold_list(path: Path) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TableError: if it has another form, or an image is there in two folds.
+        TableError: if it has another form, or an image is in two folds.
     """
     content = read_json(path)
     entries = content.get("training") if isinstance(content, dict) else None
@@ -52,7 +52,7 @@ def split_of_fold(fold: str, held_out: str) -> str:
 
 
 def check_held_out(held_out: str, folds: Sequence[str]) -> None:
-    """Nothing, if the fold to hold out exists.
+    """Check that the fold to hold out exists.
 
     Raises:
         ValueError: if it does not.

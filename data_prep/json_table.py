@@ -1,4 +1,4 @@
-"""Read a JSON file as it is, every fault with its place; also one record per line (JSON Lines).
+"""Read a JSON or JSON Lines file strictly; every error names file, line and column.
 
 Source: RFC 8259; jsonlines.org for JSON Lines.
 """
@@ -19,11 +19,11 @@ def read_json(path: Path, *, lines: bool = False) -> Any:
 
     Args:
         path: of the file.
-        lines: JSON Lines will do too, and become a list.
+        lines: also accept JSON Lines, which become a list.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TableError: if it is empty, not UTF-8 or no JSON, or an object has a key twice.
+        TableError: if it is empty, not UTF-8 or not JSON, or an object has a key twice.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; fetch it with the rest of the data set")
@@ -46,7 +46,7 @@ def _looks_like_lines(text: str) -> bool:
 
 
 def _parse(path: Path, text: str, line: int = 0) -> Any:
-    """One JSON value; `line` is where it stands in a file of many."""
+    """Parse one JSON value; `line` is its line in a JSON Lines file."""
     place = f"{path}, line {line}" if line else str(path)
 
     def refuse(name: str) -> NoReturn:

@@ -1,9 +1,9 @@
-"""LUNA16: from the ten subsets to a prepared folder with nodule candidates in voxels.
+"""Import LUNA16: its ten subsets, with nodule candidates in voxel coordinates.
 
     python -m data_prep.luna16 --source luna16 --output prepared/luna16
 
-The scans are kept whole at 1 mm; `candidates.csv` beside the manifest says where on them each
-candidate lies, so that cubes are cut at training time and not stored.
+Whole scans are resampled to 1 mm; `candidates.csv` beside the manifest has the position of each
+candidate in the prepared volume, so that cubes are cut at training time and not stored.
 
 Source: layout and tables of the LUNA16 challenge (Setio et al., Med. Image Anal. 2017); subsets of
 each split: MG-3D's released configuration.
@@ -38,7 +38,7 @@ from mg3d.volumes.volume import StoredGrid, Volume
 SUBSET = re.compile(r"subset([0-9])")
 SPLIT_OF = ("train",) * 5 + ("val",) * 2 + ("test",) * 3  # by subset
 POINT_COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ")
-CANDIDATE_TABLES = ("candidates.csv", "candidates_V2.csv")  # the first one there is taken
+CANDIDATE_TABLES = ("candidates.csv", "candidates_V2.csv")  # the first existing one is used
 ANNOTATIONS = "annotations.csv"
 DIGITS = 3  # of a voxel index
 
@@ -102,7 +102,7 @@ def default_settings() -> PrepareSettings:
 
 
 def _records(root: Path, tree: Tree, refused: list[Refusal]) -> Iterator[ScanRecord]:
-    """One record per scan; `tree` gets what lies in the subsets."""
+    """One record per scan; files of the subsets are added to `tree`."""
     folders = [path for path in sorted(root.glob("subset*")) if SUBSET.fullmatch(path.name)]
     if not folders:
         raise FileNotFoundError(
@@ -142,9 +142,9 @@ def _find_candidates(root: Path) -> Path:
 
 
 def _to_index(path: Path, grid: Grid) -> Float64[np.ndarray, "4 4"] | None:
-    """World (LPS, as in LUNA16's tables) to voxel on the prepared grid, from the header alone.
+    """Affine from world (LPS mm, as in LUNA16's tables) to prepared voxels, from the header alone.
 
-    None where the header is damaged: the scan itself will be refused for it.
+    None if the header is damaged; the scan will be refused for it.
     """
     try:
         with path.open("rb") as file:
@@ -161,7 +161,7 @@ def _to_index(path: Path, grid: Grid) -> Float64[np.ndarray, "4 4"] | None:
 def _places(
     path: Path, rows: list[Row], to_index: Mapping[str, np.ndarray | None], kind: str
 ) -> Iterator[dict[str, Any]]:
-    """Rows of scans that are there, with the place in voxels of the prepared grid.
+    """Rows of the scans in `source`, with positions in voxels of the prepared grid.
 
     Raises:
         TableError: if a coordinate or value is no number; names file and line.

@@ -1,9 +1,9 @@
-"""Merge the shards of one preparation, after a proof that all of them are there.
+"""Merge the shards of one preparation, after checking that none is missing.
 
     python -m data_prep.ct_rate --source dataset --output prepared/ct_rate --shard 1/8   # to 8/8
     python -m data_prep.merge --output prepared/ct_rate
 
-The result is the files of one run, byte for byte.
+The result has the same bytes as a single run.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Medical Segmentation Decathlon, lung and colon cancer: from a task's folder to a prepared one.
+"""Import lung or colon cancer of the Medical Segmentation Decathlon from a task's folder.
 
     python -m data_prep.msd --source Task06_Lung --output prepared/msd_lung
 
@@ -34,7 +34,7 @@ from mg3d.volumes.grid import Grid
 
 @dataclass(frozen=True)
 class Task:
-    """What is special to a task.
+    """Facts of a task.
 
     Attributes:
         prefix: of its case names, such as "lung".
@@ -75,7 +75,7 @@ def prepare_msd(
         output: the prepared folder.
         options: the prepared form (default: the task's spacing), and how to work.
         folds: "released", or a fold list (JSON, `training: [{fold, image, label}]`).
-        fold: that is held out as split "val".
+        fold: held out as split "val".
 
     Raises:
         FileNotFoundError: if the folder, its dataset.json or the fold list is missing.
@@ -107,7 +107,7 @@ def prepare_msd(
 
 
 def _known_task(source: Path) -> Description:
-    """The description of a task that the folds are known for."""
+    """Read a task's description; only tasks with released folds are accepted."""
     about = read_description(source)
     task = about.task.capitalize()
     if task not in TASKS:
@@ -124,7 +124,7 @@ def _records(
     held_out: str,
     refused: list[Refusal],
 ) -> tuple[list[ScanRecord], list[str]]:
-    """One record per case with image and label, and the cases that are listed but not there."""
+    """One record per case with image and label; and the cases that are listed but missing."""
     task = TASKS[about.task]
     for path in _images(source / "imagesTs"):
         reason = "a test case: its label is not published"
@@ -135,7 +135,7 @@ def _records(
             reason = f"the same case as {there[case_of(path.name)].name}; remove one"
             refused.append(Refusal(f"imagesTr/{path.name}", reason))
     listed = about.listed
-    if listed is None:  # nnU-Net v2: what is there is the list
+    if listed is None:  # nnU-Net v2 lists no cases: all images are taken
         listed = {case: f"{case}.nii.gz" for case in there}
     records = []
     for case, path in sorted(there.items()):
@@ -169,13 +169,13 @@ def _records(
 
 
 def _images(folder: Path) -> list[Path]:
-    """NIfTI files, without the `._*` twins that come with the archives."""
+    """NIfTI files, without the `._*` files of macOS in the archives."""
     files = (path for path in folder.glob("*") if EXTENSION.search(path.name))
     return sorted(path for path in files if not is_left_behind(path.name))
 
 
 def _label(folder: Path, name: str, case: str) -> Path | None:
-    """The label by its listed name, or by its case's; None if there is none."""
+    """The label file, by its listed name or by the name of the case; None if there is none."""
     names = [name, f"{case}.nii.gz", f"{case}.nii"]
     return next((folder / n for n in names if n and (folder / n).is_file()), None)
 
@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
         "msd",
         "Prepare a task of the Medical Segmentation Decathlon (Lung, Colon).",
         source="such as Task06_Lung",
-        form=settings_of_task("Lung"),  # shows in --help that it has its own
+        form=settings_of_task("Lung"),  # so that --help says that the default form is the source's
     )
     parser.add_argument(
         "--folds", default="released", metavar="released|FILE.json",

@@ -1,8 +1,8 @@
-"""What a task's dataset.json says: which task, which classes, which cases; in either of two forms.
+"""Read a task's dataset.json (task, classes, cases) in either of two forms.
 
 The Decathlon's own form numbers its labels (`{"0": "background", "1": "cancer"}`) and lists the
-cases. nnU-Net v2's form (`{"background": 0, "cancer": 1}`) lists none: its cases are the files that
-are there, images with `_0000` behind the case's name.
+cases. nnU-Net v2's form (`{"background": 0, "cancer": 1}`) lists none: its cases are the files in
+the folder, images with `_0000` after the name of the case.
 
 Source: dataset.json of the Decathlon (Antonelli et al., Nat. Commun. 2022); nnU-Net's documentation
 of its dataset format.
@@ -19,7 +19,7 @@ __all__ = ["Description", "case_of", "read_description"]
 
 EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 PREFIX = re.compile(r"(Task|Dataset)\d+_", re.IGNORECASE)  # of the names of folders
-CHANNEL = "_0000"  # nnU-Net's first, and a CT's only one
+CHANNEL = "_0000"  # suffix of nnU-Net's first channel; CT has only one
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Description:
     Attributes:
         task: its name, such as "Lung".
         classes: names of classes 1, 2, ...
-        listed: case -> name of its label file; None where nothing is listed.
+        listed: case -> name of its label file; None if no cases are listed.
     """
 
     task: str
@@ -38,7 +38,7 @@ class Description:
 
 
 def case_of(file: str) -> str:
-    """The case of an image or label file: "lung_001" of "lung_001_0000.nii.gz" too."""
+    """The case of an image or label file: "lung_001" for "lung_001_0000.nii.gz"."""
     return EXTENSION.sub("", Path(file).name).removesuffix(CHANNEL)
 
 

@@ -1,7 +1,7 @@
-"""Data sets of 8-bit pictures: grey values instead of HU, and no spacing to lay a grid by.
+"""Prepared form of data sets of 8-bit images, which have grey values instead of HU and no spacing.
 
-The whole scan is stretched to a preset's shape, as the released code does: at a spacing of "1 mm",
-which such files claim, a scan of 64 slices would fill a sixth of the grid.
+The whole scan is stretched to a preset's shape, as in the released code: with the "1 mm" spacing
+that such files state, a scan of 64 slices would fill a sixth of the grid.
 """
 
 import argparse
@@ -20,7 +20,7 @@ def settings_of_pictures(preset: str = "tiny") -> PrepareSettings:
 
 
 def with_picture_form(options: RunOptions) -> RunOptions:
-    """The options with the prepared form decided; a preset says only the shape."""
+    """The options with the prepared form filled in; of a preset, only the shape is used."""
     if options.settings is not None:
         return options
     form = settings_of_pictures(options.preset or "tiny")
@@ -28,7 +28,7 @@ def with_picture_form(options: RunOptions) -> RunOptions:
 
 
 def options_of_call(arguments: argparse.Namespace) -> RunOptions:
-    """What was asked for on the command line; spacing only if it is asked for."""
+    """Build the options from parsed arguments; a spacing is used only if it is given."""
     options = options_from(arguments, settings_of_pictures())
     assert options.settings is not None
     if arguments.spacing:
@@ -38,6 +38,6 @@ def options_of_call(arguments: argparse.Namespace) -> RunOptions:
 
 def _stretched(settings: PrepareSettings) -> PrepareSettings:
     grid = settings.grid
-    if grid.spacing_mm is None:  # stretched already, perhaps with a crop
+    if grid.spacing_mm is None:  # the scan is stretched, with or without a crop
         return settings
     return replace(settings, grid=Grid(grid.shape))

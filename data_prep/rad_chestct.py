@@ -1,14 +1,13 @@
-"""Rad-ChestCT: from the public part of Duke's chest CT data to a prepared folder, with labels only.
+"""Import the public part of Rad-ChestCT (Duke's chest CT data), which has labels but no reports.
 
     python -m data_prep.rad_chestct --source rad_chestct --output prepared/rad_chestct
 
-The field's external test set for models trained on CT-RATE: by default every scan is in split test.
-Reports are not public. Fifteen of CT-RATE's 18 findings have a counterpart among the 84 labelled
-abnormalities (`rad_chestct_tables.COUNTERPART`).
+It is the usual external test set for models trained on CT-RATE; by default every scan is in split
+test. Fifteen of CT-RATE's 18 findings have a counterpart among the 84 labelled abnormalities
+(`rad_chestct_tables.COUNTERPART`).
 
-Source: files, axes and grid as the authors' published preprocessing states them (see
-`mg3d.volumes.readers.npz`); tables of Zenodo record 6406114. No published .npz was at hand when
-this was written.
+Source: files, axes and grid as in the authors' published preprocessing (see
+`mg3d.volumes.readers.npz`); tables of Zenodo record 6406114. Not tested on a published .npz file.
 """
 
 from collections.abc import Iterator, Mapping
@@ -125,7 +124,7 @@ def _records(
 def _abnormalities(
     taken: set[str], present: Mapping[str, Mapping[str, int | None]]
 ) -> list[dict[str, Any]]:
-    """All that is labelled, at any location: for whoever maps otherwise."""
+    """All labelled abnormalities, at any location, for other mappings to findings."""
     scans = sorted(taken & present.keys())
     names = dict.fromkeys(name for scan in scans for name in present[scan])
     values = ({name: present[scan].get(name) for name in names} for scan in scans)

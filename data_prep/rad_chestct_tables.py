@@ -1,8 +1,8 @@
-"""The tables of Rad-ChestCT: who was scanned, and which of 84 abnormalities is where.
+"""Read the tables of Rad-ChestCT: scans, and labels of 84 abnormalities by location.
 
-A table of labels has one column per abnormality and location, `nodule*left_upper`; an abnormality
-is present if it is at any location. What stands for which of CT-RATE's findings is the table
-`COUNTERPART`, and where it says less than the finding, `COARSER` says so.
+A table of labels has one column per abnormality and location, such as `nodule*left_upper`; an
+abnormality is present if it is present at any location. `COUNTERPART` maps CT-RATE's findings to
+abnormalities, and `COARSER` lists those whose abnormality is less specific than the finding.
 
 Source: header and columns as the authors' published code reads them
 (github.com/rachellea/ct-net-models). The mapping follows what published evaluations score.
@@ -27,7 +27,7 @@ LABEL_TABLES = tuple(
 ID, PATIENT, SET = "NoteAcc_DEID", "MRN_DEID", "Set_Assigned"
 SPLIT = {"train": "train", "valid": "val", "test": "test"}
 NAME = re.compile(r"[A-Za-z0-9_-]+")
-BETWEEN = "*"  # abnormality and location
+BETWEEN = "*"  # separates abnormality and location
 
 # Finding of CT-RATE -> abnormality; None: there is no counterpart, and the finding is not scored.
 COUNTERPART: dict[str, str | None] = {
@@ -73,7 +73,7 @@ class Scan:
 
 
 def read_summary(root: Path, refused: list[Refusal]) -> dict[str, Scan]:
-    """The scans by id; a row that cannot be meant, or contradicts another, is refused.
+    """Read the scans by id; an invalid row, or one that contradicts another, is refused.
 
     Raises:
         FileNotFoundError: if the table is missing.
@@ -97,11 +97,11 @@ def read_summary(root: Path, refused: list[Refusal]) -> dict[str, Scan]:
 
 
 def read_labels(root: Path, refused: list[Refusal]) -> tuple[dict[str, Presence], list[str]]:
-    """What is present in every labelled scan, and which abnormalities stand for no finding.
+    """Read the abnormalities present in each scan, and the list of those without a counterpart.
 
     Args:
         root: folder of the tables; some of the three may be missing.
-        refused: gets the scans that two rows say different things of; they have no labels.
+        refused: scans with two contradicting rows are appended here; they get no labels.
 
     Raises:
         FileNotFoundError: if all tables are missing.
@@ -128,7 +128,7 @@ def read_labels(root: Path, refused: list[Refusal]) -> tuple[dict[str, Presence]
 
 
 def _read_label_table(path: Path) -> Iterator[tuple[int, str, Presence]]:
-    """Row by row: its 4,369 columns would fill gigabytes as a table of dicts."""
+    """Read row by row: with 4,369 columns, a list of dicts would take gigabytes."""
     reader = csv.reader(io.StringIO(decode(path), newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -175,7 +175,7 @@ def _columns_of(path: Path, header: list[str]) -> dict[str, list[int]]:
 
 
 def _any(path: Path, line: int, fields: list[str]) -> int | None:
-    """1 if any location says so, 0 if all say no, None if none does and one is empty."""
+    """1 if any location is 1, 0 if all are 0, else None (no 1, but a field is empty)."""
     values = set(fields)
     if values <= {"0", "1"}:  # nearly always
         return int("1" in values)

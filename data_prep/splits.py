@@ -1,7 +1,8 @@
 """Splits and folds by patient, drawn from a seed and the patient's id.
 
-With `hold_out`, a patient's side does not depend on the other patients, so a larger download moves
-no patient from one side to the other. `deal_folds` makes equal folds of the patients it is given.
+With `hold_out`, the choice for a patient does not depend on the other patients, so that a larger
+download does not change it. `deal_folds` makes folds of equal size, so its choice does depend on
+them.
 """
 
 import hashlib
@@ -12,16 +13,16 @@ from collections.abc import Hashable, Iterable, Mapping
 def hold_out(
     patients: Iterable[str], fraction: float, seed: int, *, may_be_empty: bool = False
 ) -> set[str]:
-    """Choose about `fraction` of the patients; each is chosen or not, whatever the others are.
+    """Choose about `fraction` of the patients, each independently of the others.
 
     Args:
         patients: ids.
         fraction: between 0 and 1, both excluded.
-        seed: another one holds out others.
-        may_be_empty: allow one side to be empty.
+        seed: another seed chooses other patients.
+        may_be_empty: allow that no patient is chosen, or all are.
 
     Raises:
-        ValueError: if the fraction is impossible, or one side is empty and may not be.
+        ValueError: if the fraction is out of range, or one side is empty and may not be.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"the fraction held out is between 0 and 1, got {fraction:g}")
@@ -36,12 +37,12 @@ def hold_out(
 
 
 def deal_folds(stratum: Mapping[str, Hashable], folds: int, seed: int) -> dict[str, int]:
-    """Patient -> fold, 0 to folds - 1, of equal size within one, in each stratum too.
+    """Stratified folds: patient -> fold, 0 to folds - 1; sizes differ by at most one.
 
     Args:
-        stratum: patient -> what every fold shall have the same share of.
+        stratum: patient -> stratum, such as the diagnosis; each is spread evenly over the folds.
         folds: 2 or more.
-        seed: another one deals otherwise.
+        seed: another seed makes other folds.
 
     Raises:
         ValueError: if there are fewer than 2 folds, or fewer patients than folds.
@@ -63,6 +64,6 @@ def deal_folds(stratum: Mapping[str, Hashable], folds: int, seed: int) -> dict[s
 
 
 def _share(patient: str, seed: int) -> float:
-    """A number from 0 to 1 that only this patient and seed have."""
+    """A number from 0 to 1, uniformly distributed, from a hash of seed and patient."""
     digest = hashlib.sha256(f"{seed}/{patient}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

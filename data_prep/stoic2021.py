@@ -1,10 +1,10 @@
-"""STOIC2021: from the public training set to a prepared folder, in folds by patient.
+"""Import the public training set of STOIC2021, with folds by patient.
 
     python -m data_prep.stoic2021 --source stoic2021-training --output prepared/stoic2021
 
-The released evaluation reads fold lists that were not released, and for two folds trains and
-selects on the same list; so the folds here are dealt by seed, each with the same share of COVID-19
-and of severe cases.
+The released evaluation code reads fold lists that were not published, and for two folds it trains
+and selects on the same list. The folds here are therefore made from a seed, stratified by COVID-19
+and severe COVID-19.
 
 Source: layout and reference.csv of the STOIC2021 training set (Revel et al., Radiology 2021; the
 challenge's public part).
@@ -53,9 +53,9 @@ def prepare_stoic2021(
         source: folder with data/mha and metadata/reference.csv.
         output: the prepared folder.
         options: the prepared form (default: that of the `tiny` preset), and how to work.
-        folds: how many.
-        fold: that is held out as split "val", 0 to folds - 1.
-        seed: of the folds. They are dealt among all patients of reference.csv, there or not.
+        folds: number of folds.
+        fold: held out as split "val", 0 to folds - 1.
+        seed: of the folds, which divide all patients of reference.csv, with or without a volume.
 
     Raises:
         FileNotFoundError: if the folder or reference.csv is missing.
@@ -141,7 +141,7 @@ def _records(
 
 
 def _scan_row(record: ScanRecord) -> dict[str, Any]:
-    """Age and sex as the header of the volume states them, "" where it does not."""
+    """Age and sex from the header of the volume, "" if missing."""
     found = {"age": "", "sex": ""}
     with record.volume.open("rb") as file:
         for line in file.read(HEADER_BYTES).split(b"\n"):

@@ -1,6 +1,6 @@
-"""Read a CSV table as it is: by name, nothing guessed, every fault with its place.
+"""Read a CSV table strictly: columns by name, nothing guessed, every error with its line.
 
-Columns and rows of a spreadsheet that hold nothing at all are no fault and are not read.
+Completely empty columns and rows, as spreadsheets leave them, are skipped.
 
 Source: RFC 4180 for the format; CT-RATE's tables for what occurs in it (see README.md).
 """
@@ -31,7 +31,7 @@ __all__ = [
     "show",
 ]
 
-SHOWN = 3  # faults named in an error
+SHOWN = 3  # number of faults named in an error
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class Row:
         return self.values[column]
 
     def says_the_same(self, other: "Row", *, but: Sequence[str] = ()) -> bool:
-        """Whether two rows differ in nothing but blanks at the ends and kinds of line break.
+        """Whether two rows are equal, except for blanks at the ends and kinds of line break.
 
         Args:
-            other: of the same table.
-            but: columns that are not compared, such as a name that is written in two ways.
+            other: a row of the same table.
+            but: columns that are not compared, such as a name with two spellings.
         """
         return all(
             same_text(value, other.values[name])
@@ -64,7 +64,7 @@ class Row:
 
 
 def same_text(one: str, other: str) -> bool:
-    """Whether two texts differ in nothing but blanks at the ends and kinds of line break."""
+    """Whether two texts are equal, except for blanks at the ends and kinds of line break."""
     return one.split() == other.split()
 
 
@@ -73,7 +73,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
 
     Args:
         path: of the table.
-        columns: that must be there, in any order; others are read too.
+        columns: required columns, in any order; others are read too.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -108,7 +108,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _records(path: Path) -> list[tuple[int, list[str]]]:
-    """The fields of every line, and where it starts."""
+    """The fields of every record, and the line at which it starts."""
     with _long_fields():
         reader = csv.reader(io.StringIO(decode(path), newline=""), strict=True)
         try:
@@ -123,7 +123,7 @@ def _records(path: Path) -> list[tuple[int, list[str]]]:
 def _without_nothing(
     records: list[tuple[int, list[str]]],
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and rows, without columns that have neither name nor content, and empty rows."""
+    """Header and rows, without empty rows and without columns that have no name and no content."""
     header = records[0][1] if records else []
     rows = [(line, fields) for line, fields in records[1:] if any(map(str.strip, fields))]
     used = {place for _, fields in rows for place, field in enumerate(fields) if field.strip()}
@@ -160,7 +160,7 @@ def _with_lines(reader: Iterable[list[str]]) -> Iterator[tuple[int, list[str]]]:
 
 @contextmanager
 def _long_fields() -> Iterator[None]:
-    """A report may be longer than the 128 kB that the csv module allows."""
+    """Raise the csv module's limit of 128 kB per field: a report may be longer."""
     before = csv.field_size_limit(sys.maxsize)
     try:
         yield

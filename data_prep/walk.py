@@ -1,8 +1,8 @@
-"""Which files lie below a folder of raw data: links are followed, what is no data is skipped.
+"""List the files below a folder of raw data; links are followed, files of the system skipped.
 
-Downloads are often shared as trees of symbolic links, and carry what operating systems leave behind
-(`._scan.nii.gz` of a Mac's archive, `Thumbs.db` of Windows). No importer lists folders in a way of
-its own.
+Downloads are often shared as trees of symbolic links, and contain files of operating systems
+(`._scan.nii.gz` of macOS archives, `Thumbs.db` of Windows). All importers list folders by this
+module.
 """
 
 import logging
@@ -15,18 +15,18 @@ from mg3d.preparation.records import named
 
 __all__ = ["Tree", "describe_skipped", "is_left_behind", "walk"]
 
-LOG = logging.getLogger("mg3d.preparation")  # what a command shows while it works
+LOG = logging.getLogger("mg3d.preparation")  # shown by the command line
 LEFT_BEHIND = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
 
 
 @dataclass
 class Tree:
-    """What lies below a folder, in the order of the names.
+    """All files and folders below a folder, sorted by name.
 
     Attributes:
-        files: also links that lead nowhere, so that whoever reads one refuses it by name.
+        files: including broken links, so that the reader refuses them by name.
         folders: without the folder itself.
-        skipped: what operating systems leave behind.
+        skipped: files and folders of operating systems.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -34,13 +34,13 @@ class Tree:
     skipped: list[Path] = field(default_factory=list)
 
     def add(self, other: "Tree") -> None:
-        """Take in another folder's."""
+        """Add the files and folders of another tree."""
         self.files += other.files
         self.folders += other.folders
         self.skipped += other.skipped
 
     def under(self, folder: Path) -> "Tree":
-        """What lies below one of the folders."""
+        """The part of the tree below one of its folders."""
         return Tree(
             *(
                 [p for p in paths if p.is_relative_to(folder) and p != folder]
@@ -50,7 +50,7 @@ class Tree:
 
 
 def is_left_behind(name: str) -> bool:
-    """Whether a file or folder of this name is an operating system's and never data."""
+    """Whether a name belongs to a file or folder that operating systems create."""
     return name.startswith(".") or name.lower() in LEFT_BEHIND
 
 
@@ -69,10 +69,10 @@ def walk(folder: Path) -> Tree:
 
 
 def describe_skipped(tree: Tree, root: Path) -> dict[str, Any]:
-    """What dataset.json says of the files that were skipped, {} if none was; and say so.
+    """Entry of dataset.json for the skipped files, {} if there are none; also logs them.
 
     Args:
-        tree: what was walked.
+        tree: from `walk`.
         root: files are named relative to it.
     """
     skipped = [path.relative_to(root).as_posix() for path in tree.skipped]
@@ -89,15 +89,15 @@ def describe_skipped(tree: Tree, root: Path) -> dict[str, Any]:
 def _walk(
     folder: Path, above: tuple[str, ...], linked: bool, entered: set[str], tree: Tree
 ) -> None:
-    """Add what lies in a folder.
+    """Add the files and folders below a folder to the tree.
 
     Args:
-        folder: which.
-        above: real paths of it and of all folders on the way to it.
-        linked: whether there was a link on the way; then no folder is entered a second time, since
-            folders that link to one another have more ways through them than can be walked.
-        entered: real paths of all folders so far.
-        tree: gets what is found.
+        folder: the folder.
+        above: real paths of the folder and of all its parents on the path walked, to detect loops.
+        linked: whether the path walked contains a link. Then no folder is entered a second time:
+            folders that link to one another have exponentially many paths.
+        entered: real paths of all folders entered so far.
+        tree: receives files and folders.
     """
     entered.add(above[-1])
     with os.scandir(folder) as entries:
@@ -117,7 +117,7 @@ def _walk(
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one; a link to itself is none."""
+    """Whether it is a folder or a link to one; False for a link to itself."""
     try:
         return entry.is_dir()
     except OSError:

@@ -1,1 +1,1 @@
-"""Many scans to one prepared folder."""
+"""Preparation: from many raw scans to one prepared folder."""

@@ -1,4 +1,4 @@
-"""What an importer says of its data set as a whole, and the check that its volumes keep to it."""
+"""An importer's description of a data set, and the check that its records agree with it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,20 +14,20 @@ __all__ = ["DatasetDescription", "check_records"]
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetDescription:
-    """One data set, before a voxel is read.
+    """Description of one data set, known before any voxel is read.
 
     Attributes:
         source: name of the data set, for dataset.json.
         root: folder of the raw data; files are named relative to it.
-        refused: files that the importer itself did not take.
+        refused: files that the importer refused.
         labels: names of the label columns, in order; () if the data set has none.
         label_classes: label -> names of its values 0, 1, 2, ...; others are 0 and 1, or numbers.
-        masks: what the numbers of the masks say.
-        released_split: name of a released split, if it was asked for: only it may have a patient
-            in two splits, and dataset.json then says so.
+        masks: meaning of the numbers in the masks.
+        released_split: name of a released split, if one is used. Only a released split may have a
+            patient in two splits; dataset.json then records it.
         tables: file name -> rows, for tables beside the manifest. Rows of one table have the same
-            keys; those with a "volume_id" go with their volume if it is refused.
-        facts: more for dataset.json, such as counts of the source.
+            keys; rows with the "volume_id" of a refused volume are dropped.
+        facts: more entries for dataset.json, such as counts of the source.
     """
 
     source: str
@@ -42,11 +42,11 @@ class DatasetDescription:
 
 
 def check_records(records: Sequence[ScanRecord], dataset: DatasetDescription) -> None:
-    """Compare the volumes with what was said of their data set.
+    """Check the records against the description of their data set.
 
     Raises:
-        ValueError: if a volume id is there twice, a patient is in two splits, a label is not
-            declared or impossible, or there are masks whose meaning is not said.
+        ValueError: if a volume id occurs twice, a patient is in two splits, a label is not declared
+            or out of range, or there are masks without a declared meaning.
     """
     _check_ids(records, dataset.released_split)
     _check_labels(records, dataset.labels, dataset.label_classes)
@@ -63,8 +63,8 @@ def _check_ids(records: Sequence[ScanRecord], released_split: str) -> None:
     twice = [name for name, count in seen.items() if count > 1]
     if twice:
         raise ValueError(
-            f"{len(twice)} volume ids are there twice, first {twice[0]}; an importer must give "
-            "each volume an id of its own"
+            f"{len(twice)} volume ids occur twice, first {twice[0]}; an importer must give each "
+            "volume a unique id"
         )
     splits: dict[str, str] = {}
     for record in records:
@@ -80,7 +80,7 @@ def _check_ids(records: Sequence[ScanRecord], released_split: str) -> None:
 def _check_labels(
     records: Sequence[ScanRecord], labels: Sequence[str], classes: Mapping[str, Sequence[str]]
 ) -> None:
-    from mg3d.data.manifest import columns_of  # brings torch, which worker processes spare
+    from mg3d.data.manifest import columns_of  # here: it imports torch, which workers do not need
 
     columns = Counter(columns_of(labels))
     taken = [name for name, count in columns.items() if count > 1]
@@ -88,7 +88,7 @@ def _check_labels(
     strange += [name for name in classes if name not in labels]
     if taken or strange:
         raise ValueError(
-            f"label columns {', '.join(taken) or 'none'} are there already and labels "
+            f"label columns {', '.join(taken) or 'none'} are taken already and labels "
             f"{', '.join(strange) or 'none'} are not declared; an importer declares each label once"
         )
     for record in records:

@@ -1,4 +1,4 @@
-"""Will it fit? The size of a prepared folder, estimated before the first volume is made."""
+"""Estimate the size of a prepared folder, and compare it with the free disk space."""
 
 import logging
 import shutil
@@ -15,8 +15,8 @@ from mg3d.volumes.orientation import to_canonical
 from mg3d.volumes.readers.nifti import read_header
 from mg3d.volumes.readers.payload import open_payload
 
-HEADER_BYTES = 6_000  # of a file: its facts as JSON
-LOOKED_AT = 16  # records whose shape is read, if it depends on the scan
+HEADER_BYTES = 6_000  # per file: its facts as JSON
+LOOKED_AT = 16  # number of scans whose shape is read, if the grid depends on the scan
 MARGIN = 1.05
 
 log = logging.getLogger(__name__)
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 def estimate_bytes(
     records: Sequence[ScanRecord], settings: PrepareSettings, masks_mean: MaskMeaning
 ) -> int:
-    """About how much disk the prepared volumes take.
+    """Estimate the disk space of the prepared volumes.
 
-    Where the grid has a shape, exact but for the files' headers and masks, which are smaller.
-    Otherwise from the headers of a few scans, evenly spread; one that is no NIfTI counts as many
-    voxels as it has bytes.
+    If the grid has a shape, the estimate is exact except for file headers and masks, which are
+    smaller. Otherwise it is made from the headers of a few scans, evenly spaced in the list; for a
+    file that is not NIfTI, its size in bytes is taken as its number of voxels.
     """
     if not records:
         return 0
@@ -49,17 +49,17 @@ def check_space(
     *,
     force: bool = False,
 ) -> None:
-    """State the estimate and compare it with the free space; what is there already counts.
+    """Log the estimate and compare it with the free space; volumes prepared before are subtracted.
 
     Args:
-        records: that will be made.
+        records: volumes to prepare.
         settings: the prepared form.
-        masks_mean: what masks say.
+        masks_mean: meaning of the numbers in the masks.
         output: the prepared folder.
-        force: go on although it does not fit.
+        force: continue even if the space is not enough.
 
     Raises:
-        ValueError: if it does not fit.
+        ValueError: if the space is not enough.
     """
     needed = int(MARGIN * estimate_bytes(records, settings, masks_mean))
     paths = (output / path for record in records for path in prepared_paths(record) if path)
@@ -74,13 +74,14 @@ def check_space(
     )
     if needed > free and not force:
         raise ValueError(
-            f"{output}: about {words(needed)} are needed and {words(free)} are free; free some, "
-            "choose another output or a smaller grid, or go on at your own risk with --force"
+            f"{output}: about {words(needed)} are needed and {words(free)} are free; free some "
+            "space, choose another output or a smaller grid, or continue at your own risk with "
+            "--force"
         )
 
 
 def words(size: int) -> str:
-    """A number of bytes as people say it."""
+    """A number of bytes in GB, MB or kB."""
     for unit, one in (("GB", 1e9), ("MB", 1e6)):
         if size >= one:
             return f"{size / one:.1f} {unit}"
@@ -88,7 +89,7 @@ def words(size: int) -> str:
 
 
 def _voxels(records: Sequence[ScanRecord], settings: PrepareSettings) -> float:
-    """Voxels of a prepared volume, on average."""
+    """Mean number of voxels of a prepared volume."""
     grid = settings.grid
     if grid.shape is not None:
         return float(np.prod(grid.shape))

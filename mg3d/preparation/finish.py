@@ -1,7 +1,7 @@
-"""The tables of a prepared folder: from a plan of all volumes and the outcome of each.
+"""Write the tables of a prepared folder from the plan of all volumes and the outcome of each.
 
-The plan is everything an importer knows before a voxel is read, as plain JSON; so one run and the
-merge of many shards end in the same bytes.
+The plan is everything an importer knows before any voxel is read, as plain JSON. Therefore one run
+and a merge of many shards write the same bytes.
 """
 
 import csv
@@ -38,7 +38,7 @@ def make_plan(
     dataset: DatasetDescription,
     reader: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """All that is known before a voxel is read; `reader` is whose tokens are counted."""
+    """Make the plan as JSON content; `reader` is the text encoder whose tokens are counted."""
     classes, tables = dataset.label_classes, dataset.tables
     plan = {
         "version": FACTS_VERSION,
@@ -59,17 +59,17 @@ def make_plan(
 
 
 def hash_of_plan(plan: Mapping[str, Any]) -> str:
-    """Equal plans have equal hashes, on any machine."""
+    """Hash of a plan, equal on every machine."""
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 
 def finish(output: Path, plan: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> Prepared:
-    """Write all tables of a prepared folder; dataset.json last, it says that all is there.
+    """Write all tables of a prepared folder; dataset.json last, as a sign that it is complete.
 
     Args:
         output: the folder.
         plan: from `make_plan`.
-        outcomes: of every volume of the plan, by id.
+        outcomes: outcome of every volume of the plan, by volume id.
     """
     from mg3d.data.manifest import FACTS_NAME, LEAK, write_manifest
 
@@ -123,7 +123,7 @@ def finish(output: Path, plan: Mapping[str, Any], outcomes: Mapping[str, Outcome
 
 
 def write_refused(output: Path, refused: Iterable[Refusal]) -> None:
-    """Write refused.csv: every file that was not taken, with its reason."""
+    """Write refused.csv: every refused file with the reason."""
     _write_table(output / "refused.csv", [(r.file, _reason(r)) for r in refused])
 
 
@@ -146,7 +146,7 @@ def _row(record: ScanRecord, labels: Sequence[str], root: Path) -> dict[str, Any
 
 
 def _leak(rows: list[dict[str, Any]], released_split: str) -> dict[str, Any]:
-    """What dataset.json says of a released split with patients on two sides; {} if it has none."""
+    """Entry of dataset.json for a released split with patients in two splits; {} if none are."""
     splits: dict[str, set[str]] = {}
     for row in rows:
         splits.setdefault(row["patient_id"], set()).add(row["split"])
@@ -197,7 +197,7 @@ def _by_class(rows: list[dict[str, Any]], name: str, classes: Sequence[str]) -> 
 
 
 def _hash_of(rows: list[dict[str, Any]], made: list[Outcome]) -> str:
-    """One number for all voxels of the data set."""
+    """Hash of all voxels of the data set."""
     lines = sorted(
         f"{row['volume_id']} {outcome.facts['voxels_sha256']}\n"
         for row, outcome in zip(rows, made, strict=True)
@@ -240,5 +240,5 @@ def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:
-    """As JSON files of a prepared folder are written."""
+    """Format JSON content as in all files of a prepared folder."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")

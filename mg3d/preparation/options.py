@@ -1,4 +1,4 @@
-"""What the caller of any importer may choose: the prepared form, and how the work is done."""
+"""Options of every importer: the prepared form, and how the work is run."""
 
 from dataclasses import dataclass, replace
 
@@ -15,13 +15,13 @@ class RunOptions:
     """The options that every importer takes.
 
     Attributes:
-        preset: model preset whose grid and HU window are made; "": the source's own form.
-        settings: the prepared form, all of it, instead of a preset's.
-        read_by: model preset for whose tokens dataset.json counts what of the reports does not fit;
-            "": `preset`, else tiny.
+        preset: model preset whose grid and HU window are used; "": the default form of the source.
+        settings: the whole prepared form, instead of a preset.
+        read_by: model preset whose token limit is applied when dataset.json counts how much of the
+            reports does not fit; "": `preset`, else tiny.
         shard: prepare only this part of the patients; `shards.merge` joins the parts. None: all.
-        force: go on although the disk seems too small.
-        workers: processes; 0: none, everything in this one; None: one per core.
+        force: continue even if the disk space seems too small.
+        workers: processes; 0: no extra process; None: one per core.
         progress: show a progress bar; None: only in a terminal.
 
     Raises:
@@ -47,7 +47,7 @@ class RunOptions:
                 )
 
     def with_form(self, own: PrepareSettings | None = None) -> "RunOptions":
-        """The same options with `settings` decided: what was asked for, else the source's own.
+        """The same options with `settings` filled in: as requested, else the source's default.
 
         Args:
             own: the source's form. Of a preset only grid and HU window are taken, the rest is as

@@ -1,7 +1,7 @@
-"""The same work on many files, in several processes; if one is killed, only its own file is lost.
+"""Apply a function to many files in several processes; a killed process loses only its own file.
 
-Processes are spawned, not forked, so that it is safe in a notebook that has run torch; each uses
-one thread, so that N of them keep N cores busy.
+Processes are spawned, not forked, which is safe in a notebook that has used torch. Each uses one
+thread, so that N processes use N cores.
 """
 
 import multiprocessing
@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FEW = 8  # fewer items are not worth starting processes
+FEW = 8  # for fewer items, no processes are started
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class WorkerDied:
-    """Stands for the result of an item whose process was killed, most likely for its memory."""
+    """Result of an item whose process was killed, most likely because memory ran out."""
 
 
 def work_in_parallel(
@@ -33,12 +33,12 @@ def work_in_parallel(
     progress: bool | None = None,
     label: str = "",
 ) -> list[Result | WorkerDied]:
-    """Apply `work` to every item; the results, in the order of the items.
+    """Apply `work` to every item; results are in the order of the items.
 
     Args:
-        work: a function (or `functools.partial`) that a fresh process can import.
-        items: what it is applied to.
-        workers: processes; 0: none, everything in this one; None: one per core, or 0 for few items.
+        work: a function (or `functools.partial`) that a new process can import.
+        items: its arguments.
+        workers: processes; 0: work in this process; None: one per core, or 0 for few items.
         progress: show a progress bar on stderr; None: only in a terminal.
         label: of the progress bar.
 
@@ -63,7 +63,7 @@ def work_in_parallel(
 
 
 def _cores() -> int:
-    """Cores this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -74,7 +74,9 @@ def _in_processes(
 ) -> list[Result | WorkerDied]:
     results: dict[int, Result | WorkerDied] = {}
     waiting = deque(range(len(items)))
-    suspects: list[int] = []  # in work when a process died: one of them may have killed it
+    # Items that were running when a process died. Which of them killed it is not known, so each is
+    # run again in a process alone.
+    suspects: list[int] = []
     with _one_thread_each():
         while waiting:
             suspects += _until_one_dies(work, items, workers, waiting, results, bar)
@@ -94,7 +96,7 @@ def _until_one_dies(
     results: dict[int, Result | WorkerDied],
     bar: Any,
 ) -> list[int]:
-    """Take items from `waiting` until none is left or a process dies; the items then in work."""
+    """Process `waiting` until it is empty or a process dies; returns the items then running."""
     running: dict[Future[Result], int] = {}
     with _pool(workers) as pool:
         try:
@@ -130,7 +132,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """End a worker when its parent is killed; otherwise it would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -1,9 +1,9 @@
-"""The engine behind every importer: from raw volumes with their reports to a prepared folder.
+"""The engine behind every importer: from raw volumes and their reports to a prepared folder.
 
-One volume at a time, in several processes or on several machines. A bad file is refused with its
-reason and never stops the others. Every file is written whole or not at all, and one that is there
-already, made from the same source with the same settings, is kept; so an interrupted run, started
-again, ends in the same bytes.
+Volumes are prepared one by one, in several processes or on several machines. A bad file is refused
+with a reason and does not stop the others. Files are written atomically, and a file that was made
+before from the same source with the same settings is kept; therefore an interrupted run that is
+started again writes the same bytes.
 """
 
 import json
@@ -56,14 +56,14 @@ def prepare(
     """Make a prepared folder, or finish one that was interrupted.
 
     Args:
-        records: the volumes to take.
+        records: the volumes to prepare.
         output: the folder.
-        dataset: what they belong to.
-        options: the prepared form (see `RunOptions.with_form`), and how to work.
+        dataset: description of their data set.
+        options: the prepared form (see `RunOptions.with_form`), and how to run.
 
     Raises:
-        ValueError: if there is nothing to take, a patient is in two splits, a label has an
-            impossible name or value, or the disk is too small.
+        ValueError: if there are no volumes, a patient is in two splits, a label has an invalid name
+            or value, or the disk space is too small.
     """
     from mg3d.data.manifest import FACTS_NAME, NAME
 
@@ -75,7 +75,7 @@ def prepare(
     plan = make_plan(records, settings, dataset, reader_of(options.read_by or "tiny"))
     described = plan["settings"]
     if _read_json(output / FACTS_NAME).get("settings", described) != described:
-        (output / NAME).unlink(missing_ok=True)  # its volumes are about to be replaced
+        (output / NAME).unlink(missing_ok=True)  # lists volumes that are about to be replaced
     shard = options.shard
     if shard is not None:
         own = shard.patients(record.patient_id for record in records)
@@ -108,9 +108,9 @@ def prepare(
 
 
 def _refuse_nothing(records: list[ScanRecord], dataset: DatasetDescription, output: Path) -> None:
-    """Raise if there is nothing to take and nothing was refused: then it is the wrong folder.
+    """Raise an error if no volume was taken and none refused: then it is the wrong folder.
 
-    Where everything was refused, the tables are written as ever: refused.csv holds the reasons.
+    If all volumes were refused, the tables are written as usual: refused.csv holds the reasons.
     """
     if records or not all(refusal.by_rule for refusal in dataset.refused):
         return
@@ -118,7 +118,7 @@ def _refuse_nothing(records: list[ScanRecord], dataset: DatasetDescription, outp
     if dataset.refused:
         write_refused(output, dataset.refused)
         known = [f"{len(dataset.refused)} files were left out by rule, listed in refused.csv"]
-    for name, fact in dataset.facts.items():  # what is listed but not there
+    for name, fact in dataset.facts.items():  # such as files listed but missing
         if isinstance(fact, dict) and fact.get("count") and fact.get("first"):
             known.append(f"{fact['count']} {name.replace('_', ' ')}, first {fact['first'][0]}")
     raise ValueError(
@@ -133,7 +133,7 @@ def _outcomes(
     source: str,
     options: RunOptions,
 ) -> dict[str, Outcome]:
-    """Prepare all volumes; the outcome of each, by id."""
+    """Prepare all volumes; returns the outcome of each, by volume id."""
     results = work_in_parallel(
         work,
         records,
@@ -148,7 +148,7 @@ def _outcomes(
 
 
 def _remove_own_unfinished(output: Path, records: list[ScanRecord]) -> None:
-    """Remove what a killed run left of these volumes; other shards may be writing theirs."""
+    """Remove unfinished files of these volumes only: other shards may be writing theirs."""
     own = {Path(p).name for record in records for p in prepared_paths(record)}
     for path in output.rglob(".*.part"):
         name = path.name[1:].rsplit(".", 2)[0]  # .name.process.part

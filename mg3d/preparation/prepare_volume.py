@@ -1,7 +1,7 @@
-"""One raw volume becomes one prepared file: read, prove HU, bring to the grid, write.
+"""Prepare one volume: read it, check that it is in HU, resample it to the grid, and write it.
 
-Runs in a worker process. What is there already, made from the same source with the same settings,
-is kept. Whatever is wrong with the file comes back as a reason and stops nothing.
+Runs in a worker process. A file that was made before from the same source with the same settings is
+kept. An error in the raw file is returned as the reason of a refusal and not raised.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ class Outcome:
     """The result of preparing one record.
 
     Attributes:
-        facts: of the prepared file, {} if it was refused.
-        reason: of a refusal.
-        kept: made by an earlier run.
+        facts: of the prepared file; {} if the volume was refused.
+        reason: why the volume was refused; "" if it was not.
+        kept: whether an earlier run made the file.
     """
 
     facts: dict[str, Any]
@@ -41,7 +41,7 @@ class Outcome:
 
 
 def prepared_paths(record: ScanRecord) -> tuple[str, str]:
-    """Where the volume and its masks go, relative to the prepared folder; "" for no masks."""
+    """Paths of the volume and its masks, relative to the prepared folder; "" without masks."""
     file = f"{record.split}/{record.volume_id}.safetensors"
     return f"volumes/{file}", f"masks/{file}" if record.masks else ""
 
@@ -54,13 +54,13 @@ def prepare_volume(
     masks_mean: MaskMeaning,
     root: Path,
 ) -> Outcome:
-    """Make one volume and its masks, unless they are there.
+    """Prepare one volume and its masks, unless they exist already.
 
     Args:
-        record: which.
+        record: the raw volume.
         output: the prepared folder.
         settings: the prepared form.
-        masks_mean: what the numbers of its masks say.
+        masks_mean: meaning of the numbers in the masks.
         root: files are named relative to it.
     """
     volume_path, masks_path = (output / path for path in prepared_paths(record))
@@ -100,7 +100,7 @@ def prepare_volume(
         "warnings": list(volume.warnings),
         "voxels_sha256": hashlib.sha256(voxels.data).hexdigest(),
     }
-    if masks is not None:  # first: a volume that is there says that all is there
+    if masks is not None:  # masks first: an existing volume then means that both are complete
         write_masks(masks_path, masks, facts)
     write_array(volume_path, "volume", voxels, facts)
     return Outcome(facts)
@@ -109,7 +109,7 @@ def prepare_volume(
 def _request(
     record: ScanRecord, settings: PrepareSettings, masks_mean: MaskMeaning, root: Path
 ) -> dict[str, Any]:
-    """All that decides the bytes of a prepared volume; two equal requests need no second making."""
+    """Everything that decides the bytes of a prepared volume; equal requests give equal files."""
     files = [record.volume] + ([record.masks] if record.masks else [])
     request = {
         "tool": __version__,
@@ -120,13 +120,13 @@ def _request(
         "metadata_rescale": record.metadata_rescale,
         "metadata_spacing_mm": record.metadata_spacing_mm,
     }
-    return json.loads(json.dumps(request))  # as it is read again: tuples are lists
+    return json.loads(json.dumps(request))  # as when read from JSON: tuples become lists
 
 
 def _finished(
     record: ScanRecord, volume_path: Path, masks_path: Path, request: dict[str, Any]
 ) -> dict[str, Any]:
-    """Facts of a volume made before from the same request; {} if it has to be made."""
+    """Facts of a volume that was made before from the same request; {} if there is none."""
     paths = [volume_path] + ([masks_path] if record.masks else [])
     facts = [read_facts(path) for path in paths]
     if any(f.get("request") != request or f.get("version") != FACTS_VERSION for f in facts):
@@ -139,10 +139,10 @@ def _finished(
 def _read_masks(
     record: ScanRecord, volume: Volume, settings: PrepareSettings, mean: MaskMeaning
 ) -> np.ndarray:
-    """Masks on the grid, after a check that they belong to the volume and hold what is declared.
+    """Resample masks to the grid, after checking geometry and values against the volume.
 
-    The geometry is the volume's: two headers that round one spacing differently agree within the
-    tolerance of the check, and would otherwise give grids of different shapes.
+    The geometry of the volume's header is used for both: two headers may round the same spacing
+    differently, within the tolerance of the check, and could give grids of different shapes.
     """
     assert record.masks is not None
     masks = read_volume(record.masks)
@@ -166,7 +166,7 @@ def _read_masks(
 
 
 def _tidy(error: Exception, record: ScanRecord, root: Path) -> str:
-    """The reason as it stands in refused.csv, where the file has a column of its own."""
+    """The reason without the file's name, which has its own column in refused.csv."""
     text = str(error) or type(error).__name__
     text = text.removeprefix(f"{record.volume}: ")
     for path in filter(None, (record.masks, record.volume)):

@@ -1,7 +1,7 @@
-"""What goes into preparing and what comes out: a raw volume, the prepared form, a refusal, a run.
+"""Input and output of preparing: raw volumes, the prepared form, refusals, the result of a run.
 
-An importer turns each raw volume of its source into a `ScanRecord`; `prepare.prepare` does the
-rest. `PrepareSettings` is all of the preprocessing in one object.
+An importer makes a `ScanRecord` of each raw volume of its source; `prepare.prepare` does the rest.
+`PrepareSettings` holds all preprocessing settings.
 """
 
 import json
@@ -15,9 +15,9 @@ from mg3d.text.limit import LeftOut
 from mg3d.volumes.grid import MASK_SHARE, Grid
 from mg3d.volumes.intensity import Intensity, ProvedHU
 
-LEFT_OUT = "left out by rule: "  # starts the reason of what no run would take
-KINDS = 5  # of refusals that a run prints
-NAMED = 20  # of a kind that dataset.json names
+LEFT_OUT = "left out by rule: "  # prefix of reasons that are no failure, see `Refusal.by_rule`
+KINDS = 5  # number of kinds of refusals that a run prints
+NAMED = 20  # number of files per kind that dataset.json names
 DTYPES = ("uint8", "float16")
 
 
@@ -34,12 +34,12 @@ class ScanRecord:
         fold: name of the fold the volume is held out in, "" if the data set has none.
         volume: the file, or the folder of its slices.
         findings: text of the report's findings, "" if none.
-        impression: likewise.
-        labels: value by the names given to `prepare`; None, or a name left out, is unknown.
-        masks: volume of whole numbers on the same grid, as `MaskMeaning` says; None if unknown.
+        impression: text of the report's impression, "" if none.
+        labels: label name -> value; None or missing: unknown.
+        masks: volume of whole numbers on the same grid, see `MaskMeaning`; None if there is none.
         release: see `decide_rescale`.
-        metadata_rescale: slope and intercept by a metadata table, if any.
-        metadata_spacing_mm: spacing of the file's axes by that table, where it goes before the
+        metadata_rescale: slope and intercept from a metadata table, if any.
+        metadata_spacing_mm: spacing of the file's axes from that table, if it overrides the
             header's.
     """
 
@@ -61,14 +61,15 @@ class ScanRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
-    """The preprocessing, all of it: what a prepared volume looks like.
+    """All settings of the preprocessing.
 
     Attributes:
-        grid: orientation is always that of `data.orientation`; this is crop, spacing and shape.
-        hu_window: HU that become 0 and 1; of no meaning where `intensity` gives no HU.
+        grid: crop, spacing and shape; the orientation is always that of
+            `mg3d.volumes.orientation`.
+        hu_window: HU that become 0 and 1; not used if `intensity` does not give HU.
         dtype: "uint8" (0 to 255 over the window) or "float16" (0 to 1).
         mask_share: see `masks_to_grid`.
-        intensity: how stored numbers become HU, or 0..1 where there are none.
+        intensity: how stored numbers become HU, or 0 to 1 for data that are not in HU.
     """
 
     grid: Grid
@@ -93,7 +94,7 @@ class Refusal:
     Attributes:
         file: relative to the source.
         reason: what is wrong with it.
-        by_rule: it was never meant to be taken (not a chest, a second release); nothing failed.
+        by_rule: the file is left out on purpose (not a chest, a second release), not for a fault.
     """
 
     file: str
@@ -103,16 +104,16 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run did.
+    """Result of a run.
 
     Attributes:
         folder: the prepared folder.
-        taken: volumes in its manifest (or in the part, if only a shard was prepared).
-        kept: of them, made by an earlier run.
-        refused: files that should have been taken but could not.
+        taken: number of volumes in its manifest (or in the part, if only a shard was prepared).
+        kept: how many of them an earlier run made.
+        refused: files that could not be prepared.
         left_out: files left out by rule.
-        shard: "" or which part of the work this was, such as "1/8".
-        reports: how much of them does not fit into the tokens of `RunOptions.read_by`; None if
+        shard: part of the work, such as "1/8"; "": all of it.
+        reports: how much of the reports exceeds the token limit of `RunOptions.read_by`; None if
             there are no reports, or only a shard was prepared.
     """
 
@@ -152,12 +153,12 @@ class Prepared:
 
 
 def describe_settings(settings: PrepareSettings) -> dict[str, Any]:
-    """The settings as they stand in dataset.json."""
+    """The settings in the form of dataset.json."""
     return json.loads(json.dumps(asdict(settings)))
 
 
 def group_reasons(refused: Sequence[Refusal]) -> list[str]:
-    """Refusals by kind, the most frequent first: how many, the first file, its reason."""
+    """One line per kind of refusal, the most frequent first: count, first file, its reason."""
     kinds: dict[str, list[Refusal]] = {}
     for refusal in refused:
         kinds.setdefault(without_details(refusal.reason), []).append(refusal)
@@ -170,16 +171,16 @@ def group_reasons(refused: Sequence[Refusal]) -> list[str]:
 
 
 def without_details(reason: str) -> str:
-    """A reason or warning without its numbers, names and quotations, for counting kinds."""
+    """A reason or warning without numbers, names and quotations, to count messages by kind."""
     text = re.sub(r"'[^']*'|[^\s:;,]*\.(?:nii|nii\.gz|csv|json|mha|mhd)\b[^\s:;,]*", "#", reason)
     return re.sub(r"-?\d[\d.,e+-]*", "#", text)
 
 
 def named(names: Sequence[str]) -> dict[str, Any]:
-    """How many there are and the first of them, as dataset.json says it."""
+    """Number of items and the first of them, in the form of dataset.json."""
     return {"count": len(names), "first": list(names[:NAMED])}
 
 
 def relative(path: Path, root: Path) -> str:
-    """A file's name as it stands in tables: relative to the source, if it lies there."""
+    """A file's name in tables: relative to the source if it lies inside, else the whole path."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

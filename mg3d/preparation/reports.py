@@ -1,4 +1,4 @@
-"""How much of a data set's reports a model will not read, for dataset.json."""
+"""Count how much of the reports exceeds a model's token limit, for dataset.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from mg3d.text.tokenizer_file import find_tokenizer
 
 
 def reader_of(preset: str) -> dict[str, Any]:
-    """Whose tokens are counted: the text settings of a model preset, as JSON."""
+    """The text settings of a model preset, as JSON: encoder, token limit, way of cutting."""
     network = find_preset(preset).network
     return {
         "preset": preset,
@@ -20,7 +20,7 @@ def reader_of(preset: str) -> dict[str, Any]:
 
 
 def count_reports(rows: Sequence[Mapping[str, Any]], reader: Mapping[str, Any]) -> LeftOut | None:
-    """What of these reports does not fit, each scan's report counted once; None without reports.
+    """Count what exceeds the token limit, each scan's report once; None without reports.
 
     Args:
         rows: of the manifest.

@@ -1,8 +1,9 @@
-"""One preparation on many machines: who makes which volumes, and the proof that all are there.
+"""One preparation on many machines: division of the volumes into shards, and merging.
 
-Shard i of n takes every n-th patient of the sorted list, so each machine decides alone and no
-volume is made twice. It leaves a part table; the first one also leaves the plan, which lists all
-volumes. `merge` compares parts, plan and files, and writes what one run would have written.
+Shard i of n takes every n-th patient of the sorted list, so that machines need no communication and
+no volume is made twice. Each shard writes a part table; the first one also writes the plan, which
+lists all volumes. `merge` checks that parts, plan and files agree, and writes the same tables as a
+single run.
 """
 
 import json
@@ -20,7 +21,7 @@ from mg3d.volumes.volume import remove_unfinished, replace_file
 
 PARTS = "parts"
 PLAN = "plan.json"
-SHOWN = 3  # faults named in an error
+SHOWN = 3  # number of faults named in an error
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Shard:
         return f"{self.number}/{self.count}"
 
     def patients(self, patient_ids: Iterable[str]) -> set[str]:
-        """Those of the patients that this shard prepares."""
+        """The patients of this shard."""
         return set(sorted(set(patient_ids))[self.number - 1 :: self.count])
 
 
@@ -60,13 +61,13 @@ def parse_shard(text: str) -> Shard:
 def write_part(
     output: Path, shard: Shard, plan: Mapping[str, Any], outcomes: Mapping[str, Outcome]
 ) -> None:
-    """Write what a shard did: `parts/<i>of<n>.json`, and from the first shard the plan.
+    """Write the outcomes of a shard, `parts/<i>of<n>.json`, and for the first shard the plan.
 
     Args:
         output: the prepared folder.
-        shard: which.
+        shard: the part of the work.
         plan: see `finish.make_plan`.
-        outcomes: of the shard's volumes, by id.
+        outcomes: outcome of each volume of the shard, by volume id.
     """
     if shard.number == 1:
         replace_file(output / PARTS / PLAN, json.dumps(plan, ensure_ascii=False).encode("utf-8"))
@@ -82,11 +83,11 @@ def write_part(
 
 
 def merge(output: str | Path) -> Prepared:
-    """Make one prepared folder of all shards; the files of one run, byte for byte.
+    """Merge all shards into one prepared folder, with the same bytes as a single run.
 
     Raises:
-        FileNotFoundError: if no shard was prepared there.
-        ValueError: if something is missing, there twice, or made from another plan; says what.
+        FileNotFoundError: if the folder holds no shard.
+        ValueError: if a shard or volume is missing, occurs twice, or was made from another plan.
     """
     output = Path(output)
     plan, parts = _read_parts(output)
@@ -119,7 +120,7 @@ def merge(output: str | Path) -> Prepared:
 
 
 def _read_parts(output: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The plan and all parts of it."""
+    """Read the plan and all parts."""
     folder = output / PARTS
     names = sorted(path.name for path in folder.glob("*of*.json"))
     if not names:

@@ -133,7 +133,7 @@ def test_the_released_split_says_that_val_is_test(raw, tmp_path, caplog):
     cases = manifest.rows.groupby("split")["patient_id"].agg(set)
     assert cases["val"] == cases["test"] == {"10", "60"}
     assert manifest.facts[LEAK]["patients_on_two_sides"] == 2
-    assert "what is chosen on val is chosen on test" in manifest.facts["released_split"]
+    assert "selecting on val is selecting on test" in manifest.facts["released_split"]
     assert "the same 2 scans" in caplog.text
 
 

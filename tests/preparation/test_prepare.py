@@ -261,7 +261,7 @@ def test_masks_that_do_not_fit_their_volume_are_refused(masks, reason, records, 
 
 
 def test_two_volumes_of_one_name_are_the_importers_mistake(records, raw, tmp_path):
-    with pytest.raises(ValueError, match="1 volume ids are there twice, first train_1_a_1"):
+    with pytest.raises(ValueError, match="1 volume ids occur twice, first train_1_a_1"):
         run([*records, records[0]], tmp_path, raw)
 
 

@@ -68,8 +68,8 @@ def test_any_labels_by_name_with_unknown_ones(records, tmp_path):
 @pytest.mark.parametrize(
     ("labels", "classes", "value", "reason"),
     [
-        (("split",), {}, {}, "label columns split are there already"),
-        (("a", "a"), {}, {}, "label columns a are there already"),
+        (("split",), {}, {}, "label columns split are taken already"),
+        (("a", "a"), {}, {}, "label columns a are taken already"),
         (("a",), {}, {"b": 1}, "labels b are not declared"),
         (("a",), {"b": ("x",)}, {}, "labels b are not declared"),
         (("a",), {"a": ("x", "y")}, {"a": 2}, r"v0: label a is 2, expected 0 to 1 \(x, y\)"),
