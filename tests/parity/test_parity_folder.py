@@ -56,7 +56,7 @@ def test_a_name_that_does_not_fit_its_content_is_refused(empty, kind):
 def run(where):
     """The adapters of all kinds on another folder, as a user would run them."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE),
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(HERE),
          "-k", "not have_not_seen"],
         cwd=HERE.parents[1], env=os.environ | {"MG3D_PARITY_DIR": str(where)},
         capture_output=True, text=True, check=False,
