@@ -13,7 +13,6 @@ import argparse
 import copy
 import functools
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,7 @@ from mg3d.phantom.report import write_report
 from mg3d.text.encoder import TextEncoder, load_text_encoder, quiet_transformers
 from mg3d.text.report import report_sentences
 from mg3d.text.tokens import TokenizedReport, tokenize_report
+from mg3d.text.word_pieces import build_tokenizer, vocabulary
 from mg3d.training.checkpoint import Progress
 from mg3d.training.fit import fit
 from mg3d.training.run_folder import RunFolder
@@ -44,60 +44,12 @@ STEPS, BATCH_TOKENS, LEARNING_RATE = 1_500, 1_500, 3e-3
 VOCABULARY, MAX_TOKENS = 1_000, 256
 WIDTH, LAYERS, HEADS = 128, 2, 4
 MASKED_SHARE = 0.15
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def phantom_sentences(seed: int, num_reports: int) -> list[list[str]]:
     """The sentences of the reports of the first patients of a phantom data set."""
     reports = [write_report(draw_patient(seed, patient)) for patient in range(num_reports)]
     return [report_sentences(report.findings, report.impression) for report in reports]
-
-
-def vocabulary(reports: Sequence[Sequence[str]], size: int = VOCABULARY) -> list[str]:
-    """Special tokens, every ASCII sign at any place of a word, the reports' words, parts of them.
-
-    Parts (first and last letters that several words share) keep unknown words of real reports from
-    falling to single letters. Sorted by use, then by letters: a learner such as WordPieceTrainer
-    breaks ties at random and gives another vocabulary each time.
-    """
-    signs = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
-    words = Counter(w for report in reports for s in report for w in re.findall(r"\w+", s))
-    parts: Counter[str] = Counter()
-    for word in words:
-        parts.update(word[:cut] for cut in range(3, len(word)))
-        parts.update("##" + word[cut:] for cut in range(1, len(word) - 1))
-    ranked = [
-        piece
-        for counts in (words, parts)
-        for piece, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    ]
-    inside = ["##" + sign for sign in signs if sign.isalnum()]
-    return list(dict.fromkeys([*SPECIAL, *signs, *inside, *ranked]))[:size]
-
-
-def build_tokenizer(pieces: Sequence[str]) -> Any:
-    """A lower-case WordPiece tokenizer with this vocabulary."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-    from tokenizers.processors import TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
-
-    places = {piece: place for place, piece in enumerate(pieces)}
-    tokenizer = Tokenizer(models.WordPiece(vocab=places, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[(s, places[s]) for s in ("[CLS]", "[SEP]")]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=MAX_TOKENS,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-    )
 
 
 @dataclass(frozen=True)
@@ -347,7 +299,7 @@ def main() -> None:
 
     reports = phantom_sentences(TRAIN_SEED, TRAIN_REPORTS)
     held_out = phantom_sentences(HELD_OUT_SEED, HELD_OUT_REPORTS)
-    tokenizer = build_tokenizer(vocabulary(reports))
+    tokenizer = build_tokenizer(vocabulary(reports, VOCABULARY), MAX_TOKENS)
     start = time.perf_counter()
     model = train(reports, tokenizer, steps=arguments.steps, seed=arguments.seed)
     seconds, threads = time.perf_counter() - start, torch.get_num_threads()

@@ -9,17 +9,22 @@ from mg3d.phantom.report import write_report
 from mg3d.text.encoder import load_text_encoder
 from mg3d.text.report import report_sentences
 from mg3d.text.tokens import tokenize_report
+from mg3d.text.word_pieces import build_tokenizer, vocabulary
 from mg3d.training.embedded_text import (
-    build_tokenizer,
+    MAX_TOKENS,
+    VOCABULARY,
     excerpts,
     identity_shares,
     save,
     train,
     untrained,
-    vocabulary,
 )
 from mg3d.training.run_folder import RunFolder
 from mg3d.training.run_log import RunLog
+
+
+def tokenizer_of(reports):
+    return build_tokenizer(vocabulary(reports, VOCABULARY), MAX_TOKENS)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +88,8 @@ def test_the_same_words_are_nearer_than_other_words(encoder):
 
 
 def test_the_command_makes_the_same_encoder_twice_and_it_loads(reports, tmp_path):
-    tokenizer = build_tokenizer(vocabulary(reports))
-    assert tokenizer.get_vocab() == build_tokenizer(vocabulary(reports)).get_vocab()
+    tokenizer = tokenizer_of(reports)
+    assert tokenizer.get_vocab() == tokenizer_of(reports).get_vocab()
     first, second = (train(reports, tokenizer, steps=2, seed=3) for _ in range(2))
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -100,13 +105,13 @@ def test_the_command_makes_the_same_encoder_twice_and_it_loads(reports, tmp_path
 def test_training_lowers_the_loss(reports):
     rows = []
     log = RunLog(line=lambda _: None, progress=False, trackers=[rows.append])
-    train(reports, build_tokenizer(vocabulary(reports)), steps=12, log=log)
+    train(reports, tokenizer_of(reports), steps=12, log=log)
     assert len(rows) == 12
     assert rows[-1]["mlm"] < rows[0]["mlm"] - 1
 
 
 def test_a_stopped_and_continued_training_equals_the_uninterrupted_one(reports, tmp_path):
-    tokenizer = build_tokenizer(vocabulary(reports))
+    tokenizer = tokenizer_of(reports)
     quiet = RunLog(line=lambda _: None, progress=False)
     whole = train(reports, tokenizer, steps=4, log=quiet)
     train(reports, tokenizer, steps=4, folder=RunFolder(tmp_path), stop_after=2, log=quiet)
@@ -116,7 +121,7 @@ def test_a_stopped_and_continued_training_equals_the_uninterrupted_one(reports, 
 
 
 def test_its_first_losses_are_those_of_a_loop_written_out(reports):
-    tokenizer = build_tokenizer(vocabulary(reports))
+    tokenizer = tokenizer_of(reports)
     rows = []
     log = RunLog(line=lambda _: None, progress=False, trackers=[rows.append])
     train(reports, tokenizer, steps=3, seed=5, log=log)
@@ -140,7 +145,7 @@ def test_its_first_losses_are_those_of_a_loop_written_out(reports):
 
 
 def test_the_texts_of_a_step_do_not_depend_on_where_a_run_began(reports):
-    tokenizer = build_tokenizer(vocabulary(reports))
+    tokenizer = tokenizer_of(reports)
     batches = excerpts(reports, tokenizer, steps=4, seed=0)
     whole, later = list(batches(range(4))), list(batches(range(2, 4)))
     for ours, theirs in zip(whole[2:], later, strict=True):
