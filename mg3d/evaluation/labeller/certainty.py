@@ -82,7 +82,7 @@ def certainty(sentence: str, start: int, end: int) -> Certainty:
         start: first character of the mention.
         end: behind its last character.
     """
-    before, behind = sentence[:start], sentence[start:end] + sentence[end:]
+    before, behind = sentence[:start], sentence[start:]
     earlier = bool(KNOWN_BEFORE.search(behind)) and not NEW_SINCE.search(behind)
     for speaks_of_earlier in (NEW_SINCE, KNOWN_BEFORE, NO_CHANGE):
         before, behind = (_blank(speaks_of_earlier, part) for part in (before, behind))

@@ -46,6 +46,7 @@ UNCERTAIN, PAST = Certainty.UNCERTAIN, Certainty.PAST
         ("[node] in the apex, metastasis?", PRESENT),
         # earlier examinations and history
         ("a [node] not seen in the previous examination is present.", PRESENT),
+        ("not seen in the previous examination, a [node] has appeared.", PRESENT),
         ("a [node] which was not observed in the prior ct.", PRESENT),
         ("the [node] observed in the previous examination is stable.", PRESENT),
         ("the [node] observed in the previous examination was not detected.", ABSENT),
