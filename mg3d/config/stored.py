@@ -28,7 +28,7 @@ def read_config(path: Path) -> PretrainConfig:
         raise FileNotFoundError(f"{path} is no file; give the config.json of a run")
     try:
         values = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not text
         raise ValueError(f"{path} is not JSON ({error}); give the config.json of a run") from error
     return parse_config(values, path)
 
@@ -45,7 +45,7 @@ def parse_config(values: Mapping[str, Any], source: str | Path) -> PretrainConfi
     """
     kinds, group_of = groups_of_settings(), group_of_settings()
     found: dict[str, dict[str, Any]] = {group: {} for group in kinds}
-    unknown = []
+    unknown, twice = [], []
     if not isinstance(values, Mapping) or not all(
         isinstance(value, Mapping) for name, value in values.items() if name in kinds
     ):
@@ -56,13 +56,21 @@ def parse_config(values: Mapping[str, Any], source: str | Path) -> PretrainConfi
             unknown += [f"{name}.{key}" for key in value if key not in known]
             found[name].update(value)
         elif (renamed := RENAMED.get(name, name)) in group_of:
-            found[group_of[renamed]][renamed] = value
+            group = group_of[renamed]
+            if renamed in values.get(group, {}) or renamed in found[group]:
+                twice.append(renamed)
+            found[group][renamed] = value
         else:
             unknown.append(name)
     if unknown:
         raise ValueError(
             f"{source} holds settings this version does not know: {', '.join(sorted(unknown))}; "
             "remove them, or read the file with the version that wrote it"
+        )
+    if twice:
+        raise ValueError(
+            f"{source} holds {', '.join(twice)} twice, inside a group and outside or under an "
+            "earlier name; leave one of them"
         )
     try:
         return PretrainConfig(**{group: kinds[group](**given) for group, given in found.items()})

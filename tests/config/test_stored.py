@@ -62,3 +62,15 @@ def test_json_of_another_form_is_refused(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"a\.json is no file"):
         read_config(tmp_path / "a.json")
+
+
+def test_a_setting_that_stands_there_twice_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"run": {"seed": 1}, "seed": 2}')
+    with pytest.raises(ValueError, match=r"config\.json holds seed twice"):
+        read_config(tmp_path / "config.json")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "config.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"config\.json is not JSON"):
+        read_config(tmp_path / "config.json")
