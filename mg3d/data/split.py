@@ -3,6 +3,8 @@
 Both data sets, with and without reports, are this plus what an item of theirs holds.
 """
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,11 @@ from torch import Tensor
 from mg3d.data.form import PreparedForm
 from mg3d.data.prepared import read_facts
 
-__all__ = ["PreparedSplit"]
+__all__ = ["PreparedSplit", "fingerprint"]
+
+
+# What a training reads of the table; the order of rows decides the order of patients.
+READ = ("volume_id", "patient_id", "scan_id", "split", "volume", "findings", "impression")
 
 
 class PreparedSplit:
@@ -137,3 +143,18 @@ class PreparedSplit:
     def __len__(self) -> int:
         """Number of volumes."""
         return len(self.rows)
+
+
+def fingerprint(*splits: PreparedSplit) -> str:
+    """Hash of the patients, reports and voxels of some splits: the same in a folder that was moved.
+
+    Voxels by the hash that data_prep wrote into dataset.json; where there is none, not at all.
+    """
+    digest = hashlib.sha256()
+    for split in splits:
+        for column in READ:
+            digest.update(json.dumps([column, *map(str, split.rows[column])]).encode())
+    facts = splits[0].manifest.facts
+    known = {name: facts.get(name) for name in ("voxels_sha256", "settings")}
+    digest.update(json.dumps(known, sort_keys=True).encode())
+    return digest.hexdigest()[:16]

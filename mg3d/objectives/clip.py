@@ -97,6 +97,7 @@ class CLIP(Objective):
 
     label = "CLIP · report and volume"
     trivial_model = "chance"
+    min_patients = 2  # of one patient the loss is 0, whatever the model gives
 
     def __init__(
         self,

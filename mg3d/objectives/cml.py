@@ -35,6 +35,7 @@ class CML(Objective):
 
     label = "CML · alone and fused"
     trivial_model = "chance"
+    min_patients = 2  # of one patient the loss is 0, whatever the model gives
     reads = frozenset(
         {"report_vector", "volume_vector", "fused_report_vector", "fused_volume_vector"}
     )

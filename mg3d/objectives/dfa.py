@@ -36,6 +36,7 @@ class DFA(Objective):
 
     label = "DFA · aggregated features"
     trivial_model = "chance"
+    min_patients = 2  # of one patient the loss is 0, whatever the model gives
     reads = frozenset({"fused_volume_vector", "aggregate"})
 
     def __init__(self, dim: int, temperature: float = 0.1):

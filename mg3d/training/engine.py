@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mg3d.training.checkpoint import Progress
 from mg3d.training.devices import Devices
-from mg3d.training.losses import weigh
+from mg3d.training.losses import check_losses, check_taught, weigh
 from mg3d.training.optimiser import set_rate
 from mg3d.training.seeds import random_of_step
 
@@ -53,7 +53,7 @@ class Engine(Generic[Item]):
             batches: yields `devices.accumulation` micro-batches per step.
 
         Raises:
-            ValueError: if it yields fewer.
+            ValueError: if it yields fewer, or a loss cannot be learned from; see `losses`.
         """
         from accelerate.utils import send_to_device
 
@@ -71,7 +71,9 @@ class Engine(Generic[Item]):
             ):
                 with accelerator.autocast():
                     terms = self.step(self.wrapped, batch)
+                    check_losses(terms)
                     total = weigh(terms, self._weights(terms))
+                check_taught(terms, self._weights(terms), total)
                 accelerator.backward(total)
                 if self.max_grad_norm and accelerator.sync_gradients:
                     accelerator.clip_grad_norm_(self.wrapped.parameters(), self.max_grad_norm)
@@ -87,6 +89,11 @@ class Engine(Generic[Item]):
         """The weighted total of a step's losses."""
         weights = self._weights(losses)
         return sum(weights[name] * value for name, value in losses.items() if name in weights)
+
+    def taught(self, losses: Mapping[str, float]) -> dict[str, float]:
+        """The losses that have a weight; the others are only recorded."""
+        weights = self._weights(losses)
+        return {name: value for name, value in losses.items() if name in weights}
 
     def set_rate(self, rate: float | None) -> float:
         """Set the learning rate (None: keep it); returns the rate of a group with factor 1."""

@@ -35,13 +35,13 @@ from mg3d.training.checkpoint import Progress
 from mg3d.training.devices import Devices, start_devices
 from mg3d.training.engine import Engine, Item, Step
 from mg3d.training.history import History
-from mg3d.training.losses import check_finite
+from mg3d.training.losses import check_finite, check_weights
 from mg3d.training.run_folder import RunFolder
 from mg3d.training.run_log import RunLog
 from mg3d.training.stopping import StopRequest, stop_on_signals
 
 Batches = Callable[[range], Iterable[Item]]
-Measure = Callable[[], dict[str, float]]
+Measure = Callable[[], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def fit(
         seed: of random numbers drawn by layers (dropout).
         devices: from `start_devices`; None: float32, one batch per step.
         batch_size: patients per step over all processes, for the first line of the log.
-        weights: weight of each loss in the total; losses without one are only recorded. None: 1
-            each.
+        weights: weight of each loss in the total; losses without one are only recorded,
+            and may be NaN. None: 1 each.
         learning_rate: computes the rate of the next step from the progress so far; None: the
             optimiser's rate is kept.
         max_grad_norm: gradients are clipped to this norm; 0: no clipping.
@@ -107,9 +107,11 @@ def fit(
     Raises:
         FileExistsError: if the folder holds a run and neither `resume` nor `overwrite` is set, or
             if another run is writing to it.
-        FloatingPointError: if a loss is NaN or infinite; the last checkpoint is kept.
+        FloatingPointError: if a loss, or a parameter to be saved, is NaN or infinite; the last
+            checkpoint is kept.
         OSError: if the folder cannot be written; the message says which checkpoint is kept.
-        ValueError: if the run in the folder was made with other settings.
+        ValueError: if the run in the folder was made with other settings or on other data, or if
+            the step, the batches or `measure` give something else than described here.
     """
     devices = devices or start_devices()
     told = (log or RunLog()).on(devices)
@@ -119,7 +121,8 @@ def fit(
         if not module.training:
             module.train()
         begun = folder.load(module, optimiser) if folder else Progress(0, 0.0)
-        ends = begun.step if begun.seconds >= max_seconds else min(steps, stop_after or steps)
+        most = steps if stop_after is None else min(steps, stop_after)
+        ends = begun.step if begun.seconds >= max_seconds else most
         ahead = range(begun.step, max(begun.step, ends))
         stream = iter(batches(ahead))
         engine = Engine(
@@ -193,7 +196,7 @@ class _Book:
         columns = ["step", "seconds", "learning_rate", "total"]
         columns += [*(engine.weights or ()), *_held_out(self.initial)]
         if self.folder:
-            self.folder.begin(self.initial)
+            self.folder.begin(self.initial, afresh=fresh)
         with self._writing("history.csv"):
             path = self.folder.history if self.folder else None
             self.history = History(path, columns, begun.step)
@@ -207,7 +210,7 @@ class _Book:
 
     def measured(self) -> dict[str, float]:
         """Held-out numbers of the module with its current weights."""
-        return self.measure() if self.measure else {}
+        return _numbers(self.measure()) if self.measure else {}
 
     def write(
         self,
@@ -220,8 +223,12 @@ class _Book:
         stopped: int,
     ) -> None:
         """Record one step; measure and save if it is time to."""
+        saves = last or bool(stopped) or bool(self.folder and _due(done, self.folder.save_every))
+        way_back = self.folder.kept if self.folder else lambda: "start again"
         if self.engine.devices.precision != "fp16":  # fp16: a step that overflows is skipped
-            check_finite(losses, done, self.folder.kept() if self.folder else "start again")
+            check_finite(self.engine.taught(losses), done, way_back)
+        if saves:
+            check_weights(self.engine.module, done, way_back)
         row: dict[str, float | int] = {"step": done, "seconds": round(seconds, 3)}
         row |= {"learning_rate": rate, "total": self.engine.total(losses), **losses}
         # After a stop signal there is little time: save only; measure when the run is resumed.
@@ -229,7 +236,7 @@ class _Book:
             self.final = self.measured()
             row |= _held_out(self.final)
         self._add(row)
-        if self.folder and (last or stopped or _due(done, self.folder.save_every)):
+        if self.folder and saves:
             state = Progress(done, seconds, self.engine.scaler())
             self.folder.save(self.engine.module, self.engine.optimiser, state)
         if stopped:
@@ -243,6 +250,17 @@ class _Book:
 
     def _writing(self, what: str) -> AbstractContextManager[None]:
         return self.folder.writing(what) if self.folder else nullcontext()
+
+
+def _numbers(measured: Any) -> dict[str, float]:
+    """What `measure` gave, as numbers that JSON and CSV hold."""
+    try:
+        return {str(name): float(value) for name, value in measured.items()}
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            "`measure` gives one number for each name, such as {'auroc': 0.7}; what came is not "
+            f"that ({error})"
+        ) from error
 
 
 def _held_out(numbers: Mapping[str, float]) -> dict[str, float]:

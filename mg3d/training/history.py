@@ -30,7 +30,7 @@ class History:
                 self._widen(reader.fieldnames or ())
                 for row in reader:
                     if int(row["step"]) <= keep_up_to:
-                        self.rows.append({k: float(v) for k, v in row.items() if v})
+                        self.rows.append(self._text({k: float(v) for k, v in row.items() if v}))
         self._write_all()
 
     def add(self, row: Mapping[str, float | int]) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from mg3d.config import PretrainConfig, flatten, parse_config
 from mg3d.data.dataset import VolumeReportDataset
+from mg3d.data.split import fingerprint
 from mg3d.training.devices import start_devices
 from mg3d.training.fit import fit
 from mg3d.training.heldout import held_out_losses
 from mg3d.training.history import History
 from mg3d.training.optimiser import build_optimiser, rate_of
-from mg3d.training.patients import fit_batch, hidden_batches, known_of, load_patients
+from mg3d.training.patients import fit_batch, hidden_batches, known_of, load_patients, taught_by
 from mg3d.training.run_folder import RunFolder
 from mg3d.training.run_log import RunLog
 from mg3d.training.step import Pretraining, build_pretraining, pretrain_step
@@ -62,6 +63,7 @@ def pretrain(
         log: receives messages of one line.
 
     Raises:
+        ValueError: if settings, data or a run to continue do not go together; the message says.
         FileExistsError: if `output_dir` holds a run already, and neither `resume` nor `overwrite`
             is set.
         FloatingPointError: if a loss is NaN or infinite; the last checkpoint is kept.
@@ -76,6 +78,7 @@ def pretrain(
     text.to(devices.device)
     train, val = load_patients(config, Path(data_dir), text.tokenizer)
     config, notes = fit_batch(config, len(train.patients), devices.world)
+    weights, left_out = taught_by(pretraining, config)
     if not goes_on:
         pretraining.start(known_of(train, text.vocabulary_size))
     fitted = fit(
@@ -87,20 +90,26 @@ def pretrain(
         seed=config.run.seed,
         devices=devices,
         batch_size=config.optimisation.batch_size,
-        weights=config.weights.active(),
+        weights=weights,
         learning_rate=rate_of(config),
         max_grad_norm=config.optimisation.max_grad_norm,
         stop_after=stop_after,
         measure=lambda: held_out_losses(pretraining, val, config, devices.device),
         measure_every=config.run.validate_every,
-        folder=_folder(config, output_dir, resume=resume, overwrite=overwrite),
-        log=RunLog(log, [str(train.left_out + val.left_out), *notes], progress),
+        folder=_folder(
+            config,
+            output_dir,
+            resume=resume,
+            overwrite=overwrite,
+            data=fingerprint(train, val),
+        ),
+        log=RunLog(log, [str(train.left_out + val.left_out), *notes, *left_out], progress),
     )
     return Run(pretraining=pretraining, config=config, train=train, val=val, **vars(fitted))
 
 
 def _folder(
-    config: PretrainConfig, output_dir: Path, *, resume: bool, overwrite: bool
+    config: PretrainConfig, output_dir: Path, *, resume: bool, overwrite: bool, data: str = ""
 ) -> RunFolder:
     return RunFolder(
         Path(output_dir),
@@ -110,4 +119,5 @@ def _folder(
         overwrite=overwrite,
         save_every=config.run.save_every,
         flatten=lambda saved: flatten(parse_config(saved, output_dir)),
+        data=data,
     )

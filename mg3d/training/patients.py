@@ -18,7 +18,7 @@ from mg3d.text.encoder import TextEncoder
 from mg3d.training.devices import Devices
 from mg3d.training.sampler import StepSampler
 from mg3d.training.seeds import seed_of
-from mg3d.training.step import hide
+from mg3d.training.step import Pretraining, hide
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,33 @@ def fit_batch(
         )
     note = f"batch_size {batch_size} -> {fitting}: there are {num_patients} training patients"
     return change(config, batch_size=fitting), [note]
+
+
+def taught_by(
+    pretraining: Pretraining, config: PretrainConfig
+) -> tuple[dict[str, float], list[str]]:
+    """Weights of the objectives that a micro-batch has enough patients for, and a line on others.
+
+    Args:
+        pretraining: the objectives of the run.
+        config: of the run, with a batch that the patients fill.
+
+    Raises:
+        ValueError: if no objective is left.
+    """
+    optimisation, weights = config.optimisation, config.weights.active()
+    patients = optimisation.batch_size // optimisation.accumulation
+    needed = {name: item.min_patients for name, item in pretraining.objectives.items()}
+    left_out = [name for name in weights if needed.get(name, 1) > patients]
+    if not left_out:
+        return weights, []
+    why = (
+        f"{', '.join(left_out)} compare patients with one another, and a micro-batch (batch_size "
+        f"{optimisation.batch_size} / accumulation {optimisation.accumulation}) has {patients}"
+    )
+    if len(left_out) == len(weights):
+        raise ValueError(f"{why}; take a larger batch_size, or a smaller accumulation")
+    return {n: w for n, w in weights.items() if n not in left_out}, [f"left out: {why}"]
 
 
 def shown_batches(

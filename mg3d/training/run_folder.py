@@ -17,13 +17,15 @@ import torch
 from torch import nn
 
 from mg3d.training.checkpoint import (
-    STATE,
     Flatten,
     Progress,
     find_checkpoint,
     load_checkpoint,
+    read_state,
+    remove_checkpoint,
     save_checkpoint,
 )
+from mg3d.volumes.volume import replace_file
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class RunFolder:
         overwrite: start again if the folder holds a run.
         save_every: interval of checkpoints, steps; 0: only at the end.
         flatten: turns stored settings into a flat mapping, to compare them; None: by dotted name.
+        data: fingerprint of the data; only a run on the same data is resumed. "": not compared.
     """
 
     where: Path | str
@@ -49,6 +52,7 @@ class RunFolder:
     overwrite: bool = False
     save_every: int = 0
     flatten: Flatten | None = None
+    data: str = ""
 
     @property
     def path(self) -> Path:
@@ -100,12 +104,22 @@ class RunFolder:
         finally:
             lock.release()
 
-    def begin(self, initial: Mapping[str, float]) -> None:
-        """Write settings and initial held-out losses."""
+    def begin(self, initial: Mapping[str, float], *, afresh: bool) -> None:
+        """Write settings and initial held-out losses.
+
+        Args:
+            initial: held-out losses.
+            afresh: the run starts at step 0: what an overwritten run left may not be continued.
+        """
+        if afresh:
+            remove_checkpoint(self.path / "checkpoint")
         for name, values in (("config.json", self.settings), ("initial_losses.json", initial)):
             if values:
                 with self.writing(name):
-                    (self.path / name).write_text(json.dumps(values, indent=2) + "\n")
+                    content = json.dumps(values, indent=2) + "\n"
+                    replace_file(self.path / name, content.encode())
+            elif afresh:
+                (self.path / name).unlink(missing_ok=True)
 
     def initial(self) -> dict[str, float]:
         """Held-out losses before the first step, read back when a run is resumed."""
@@ -116,13 +130,19 @@ class RunFolder:
         """Load the newest checkpoint if this run is resumed; return its progress.
 
         Raises:
-            ValueError: if it was written with other settings.
+            ValueError: if it does not fit, or is damaged; see `load_checkpoint`.
         """
         found = self.find()
         if found is None:
             return Progress(0, 0.0)
         return load_checkpoint(
-            found, module, optimiser, self.settings, free=self.free, flatten=self.flatten
+            found,
+            module,
+            optimiser,
+            self.settings,
+            free=self.free,
+            flatten=self.flatten,
+            data=self.data,
         )
 
     def save(self, module: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
@@ -132,7 +152,14 @@ class RunFolder:
             OSError: if it cannot be written; the one before is kept.
         """
         with self.writing(f"the checkpoint of step {progress.step}"):
-            save_checkpoint(self.path / "checkpoint", module, optimiser, self.settings, progress)
+            save_checkpoint(
+                self.path / "checkpoint",
+                module,
+                optimiser,
+                self.settings,
+                progress,
+                data=self.data,
+            )
 
     @contextmanager
     def writing(self, what: str) -> Iterator[None]:
@@ -157,8 +184,8 @@ class RunFolder:
         """Describe the checkpoint on disk and what to do with it, for messages."""
         try:
             found = find_checkpoint(self.path / "checkpoint")
-            step = json.loads((found / STATE).read_text())["step"] if found else None
-        except OSError:  # the disk may be unavailable
+            step = read_state(found)["step"] if found else None
+        except (OSError, ValueError):  # the disk may be unavailable
             step = None
         if step is None:
             return "there is no checkpoint to continue from; fix the cause and start again"

@@ -119,3 +119,49 @@ def test_a_folder_without_checkpoint_is_refused(tmp_path):
     assert find_checkpoint(tmp_path / "c") is None
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         load_checkpoint(tmp_path, model, optimiser, SETTINGS)
+
+
+def test_the_only_whole_checkpoint_stays_until_the_next_is_in_place(tmp_path, monkeypatch):
+    model, optimiser = trained()
+    save_checkpoint(tmp_path / "c", model, optimiser, SETTINGS, Progress(3, 0.0))
+    (tmp_path / "c").rename(tmp_path / "c.old")  # a run was killed between the two moves
+    monkeypatch.setattr(type(tmp_path), "rename", lambda *_: 1 / 0)  # and so is the next one
+    with pytest.raises(ZeroDivisionError):
+        save_checkpoint(tmp_path / "c", model, optimiser, SETTINGS, Progress(4, 0.0))
+    monkeypatch.undo()
+    assert load_checkpoint(find_checkpoint(tmp_path / "c"), model, None, SETTINGS).step == 3
+
+
+def test_other_data_are_refused_and_checkpoints_that_do_not_know_theirs_go_on(tmp_path):
+    model, optimiser = trained()
+    save_checkpoint(tmp_path / "c", model, optimiser, {}, Progress(3, 0.0), data="one")
+    assert load_checkpoint(tmp_path / "c", model, optimiser, {}, data="one").step == 3
+    assert load_checkpoint(tmp_path / "c", model, optimiser, {}).step == 3
+    with pytest.raises(ValueError, match=r"was trained on other data .* start in another folder"):
+        load_checkpoint(tmp_path / "c", model, optimiser, {}, data="other")
+    save_checkpoint(tmp_path / "d", model, optimiser, {}, Progress(3, 0.0))
+    assert load_checkpoint(tmp_path / "d", model, optimiser, {}, data="one").step == 3
+
+
+@pytest.mark.parametrize(
+    ("module", "optimiser", "message"),
+    [
+        (nn.Linear(4, 3), torch.optim.AdamW, r"another module .*size mismatch for weight"),
+        (nn.Sequential(nn.Linear(4, 2)), torch.optim.AdamW, "another module"),
+        (nn.Linear(4, 2), torch.optim.SGD, r"a AdamW of 2 parameters, but the optimiser is a SGD"),
+    ],
+)
+def test_another_module_or_optimiser_is_refused_in_one_line(tmp_path, module, optimiser, message):
+    save_checkpoint(tmp_path / "c", *trained(), {}, Progress(3, 0.0))
+    with pytest.raises(ValueError, match=message) as caught:
+        load_checkpoint(tmp_path / "c", module, optimiser(module.parameters(), lr=0.1), {})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimiser.safetensors"])
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, name):
+    model, optimiser = trained()
+    save_checkpoint(tmp_path / "c", model, optimiser, {}, Progress(3, 0.0))
+    (tmp_path / "c" / name).write_bytes((tmp_path / "c" / name).read_bytes()[:30])
+    with pytest.raises(ValueError, match=r"c is damaged \(.*start in another folder"):
+        load_checkpoint(tmp_path / "c", model, optimiser, {})

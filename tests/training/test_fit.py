@@ -3,6 +3,7 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -236,10 +237,10 @@ def test_a_disk_full_at_a_checkpoint_says_what_is_kept(tmp_path, monkeypatch):
     whole, _ = train()
     saved = run_folder.save_checkpoint
 
-    def fails_at_4(folder, module, optimiser, settings, progress):
+    def fails_at_4(folder, module, optimiser, settings, progress, *, data):
         if progress.step == 4:
             raise SafetensorError("I/O error: No space left on device (os error 28)")
-        saved(folder, module, optimiser, settings, progress)
+        saved(folder, module, optimiser, settings, progress, data=data)
 
     monkeypatch.setattr(run_folder, "save_checkpoint", fails_at_4)
     with pytest.raises(OSError, match="could not be written") as caught:
@@ -318,3 +319,88 @@ def test_the_module_comes_back_in_its_own_precision():
     plain = nn.Sequential(*module)
     module.eval()
     assert module(numbers).equal(plain(numbers))
+
+
+def detached(model, batch):
+    return {"mse": step(model, batch)["mse"].detach()}
+
+
+def with_a_row_each(model, batch):
+    return {"mse": F.mse_loss(model(batch[0]), batch[1], reduction="none")}
+
+
+MSE = {"mse": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "weights", "message"),
+    [
+        (step, {"mse": 1.0, "dcie": 0.5}, r"weight for dcie, but the losses of this step are mse"),
+        (with_a_row_each, None, r"loss mse has the shape \(4, 1\), expected one number"),
+        (lambda m, b: {**step(m, b), "hits": 0.5}, MSE, "loss hits is a float, expected a tensor"),
+        (lambda m, b: step(m, b)["mse"], None, r"losses by name, such as .*got Tensor"),
+        (lambda m, b: {"total": step(m, b)["mse"]}, None, "'total' is a column of the history"),
+        (detached, None, "nothing learns from mse: no parameter that requires a gradient"),
+    ],
+)
+def test_a_step_from_which_not_all_is_learned_that_was_asked_for_is_refused(
+    given, weights, message
+):
+    with pytest.raises(ValueError, match=message):
+        train(step=given, weights=weights)
+
+
+def test_a_module_that_is_all_frozen_is_refused():
+    module, optimiser = learner()
+    module.requires_grad_(False)
+    with pytest.raises(ValueError, match="leave some parameters trainable"):
+        fit(module, step, batches, optimiser, steps=2, log=QUIET)
+
+
+def test_a_number_that_is_only_recorded_may_be_nan():
+    module, fitted = train(
+        step=lambda m, b: {**step(m, b), "auroc": torch.tensor(float("nan"))}, weights=MSE
+    )
+    assert np.isnan(column(fitted, "auroc")).all()
+    assert same(module, train()[0])
+
+
+def test_weights_spoilt_by_the_gradient_of_a_finite_loss_are_not_saved(tmp_path):
+    def root_of_0(model, batch):
+        return {"mse": step(model, batch)["mse"] + (model(batch[0]) * 0).abs().sum().sqrt()}
+
+    with pytest.raises(FloatingPointError, match=r"NaN or infinity in 0\.weight after step 1"):
+        train(step=root_of_0, steps=1, folder=RunFolder(tmp_path))
+    assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), torch.tensor(0.5), torch.tensor([0.5])])
+def test_held_out_numbers_may_be_of_numpy_or_torch(tmp_path, number):
+    _, fitted = train(measure=lambda: {"auroc": number}, folder=RunFolder(tmp_path))
+    assert fitted.final == fitted.initial == {"auroc": 0.5}
+    assert RunFolder(tmp_path).initial() == {"auroc": 0.5}
+
+
+@pytest.mark.parametrize("measured", [0.5, {"auroc": "high"}, {"auroc": torch.ones(2)}])
+def test_held_out_numbers_of_another_form_are_refused(measured):
+    with pytest.raises(ValueError, match="`measure` gives one number for each name"):
+        train(measure=lambda: measured)
+
+
+def test_a_run_that_is_to_stop_after_0_steps_takes_none():
+    module, fitted = train(stop_after=0)
+    assert fitted.steps == 0
+    assert same(module, learner()[0])
+
+
+def test_a_run_started_again_and_killed_at_once_does_not_go_on_from_the_one_before(tmp_path):
+    def killed(steps):
+        yield from list(batches(steps))[:1]
+        raise KeyboardInterrupt
+
+    train(folder=RunFolder(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        train(folder=RunFolder(tmp_path, overwrite=True), batches=killed)
+    module, fitted = train(folder=RunFolder(tmp_path, resume=True), steps=8)
+    assert [row["step"] for row in fitted.history.rows] == list(range(1, 9))
+    assert same(module, train(steps=8)[0])

@@ -1,5 +1,8 @@
 import json
+import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -154,8 +157,7 @@ def test_one_training_and_one_held_out_patient_are_enough_to_run(
     folder = tmp_path / "two"
     folder.mkdir()
     run = train(config, data=write_patients(folder, ["train", "val"]))
-    assert run.final["cml"] == 0  # nobody to be taken for
-    assert "ssm" not in run.final
+    assert not {"cml", "dfa", "ssm", "clip"} & run.final.keys()  # nobody to be taken for
 
 
 def test_a_missing_split_is_named(train, config, tmp_path, write_patients):
@@ -196,3 +198,35 @@ def test_objectives_see_the_training_patients_once_and_not_when_a_run_goes_on(
     assert seen == [(1, 32, 32, 32)]
     train(config, resume=True)
     assert len(seen) == 1
+
+
+def test_objectives_that_compare_patients_are_left_out_of_batches_of_one_and_it_is_said(
+    train, config
+):
+    said = []
+    run = train(change(config, batch_size=2, accumulation=2), log=said.append)
+    row = run.history.rows[1]
+    assert {"cml", "dfa", "ssm", "clip"} & config.weights.active().keys()
+    assert not {"cml", "dfa", "ssm", "clip"} & row.keys()
+    left_out = [line for line in said if line.startswith("left out: ")]
+    assert left_out[0].endswith("a micro-batch (batch_size 2 / accumulation 2) has 1")
+    only = change(config, batch_size=1, weights=config.weights.only("cml"))
+    with pytest.raises(ValueError, match=r"cml compare patients .* take a larger batch_size"):
+        train(only, "only")
+
+
+def test_a_run_goes_on_with_the_data_it_began_with_wherever_the_folder_is(
+    train, config, prepared, tmp_path
+):
+    shutil.copytree(prepared, tmp_path / "moved")
+    train(config, stop_after=1)
+    assert (
+        train(config, resume=True, data=tmp_path / "moved").steps == config.optimisation.total_steps
+    )
+    table = tmp_path / "moved" / "manifest.csv"
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    rows["findings"] = np.roll(rows["findings"], 1)
+    rows.to_csv(table, index=False)
+    train(config, "other", stop_after=1)
+    with pytest.raises(ValueError, match="was trained on other data"):
+        train(config, "other", resume=True, data=tmp_path / "moved")

@@ -28,7 +28,7 @@ def test_a_folder_with_a_run_is_neither_overwritten_nor_continued_by_accident(tm
 
 def test_settings_are_written_beside_the_results_and_compared(tmp_path, learner):
     folder = RunFolder(tmp_path, settings={"seed": 3, "workers": 0})
-    folder.begin({"mse": 0.5})
+    folder.begin({"mse": 0.5}, afresh=True)
     assert json.loads((tmp_path / "config.json").read_text()) == {"seed": 3, "workers": 0}
     assert folder.initial() == {"mse": 0.5}
     folder.save(*learner, Progress(1, 0.0))
