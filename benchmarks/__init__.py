@@ -1,1 +1,1 @@
-"""Measurements that the README and the notebooks quote; one JSON line each, nothing is a test."""
+"""Measurements of time and memory that the README quotes; each prints JSON lines."""

@@ -1,4 +1,4 @@
-"""What a device can do at most, and which share of it a training step reaches.
+"""Peak rates of a device, and the share of them that a training step reaches.
 
 Both limits are measured in the same run: the matrix rate by a product of large matrices in the
 step's precision, the memory bandwidth by a copy.
@@ -31,10 +31,10 @@ def shares(
 
     Args:
         forward: the step's loss, not compiled; run once more, with its backward pass, to count
-            multiplications and additions. Activation checkpointing counts what it does again.
-        parameters: that learn.
-        seconds: the step took.
-        device: it ran on.
+            multiplications and additions; recomputation by activation checkpointing is included.
+        parameters: number of trained parameters.
+        seconds: duration of the step.
+        device: of the step.
         dtype: of its matrix products.
         size: edge of the matrices that the limits are measured with.
     """

@@ -64,14 +64,14 @@ def one_pass(encoder: Callable[[Tensor], Any], volume: Tensor, kind: str, precis
 
 
 def resident(field: str) -> int:
-    """Bytes of a line of this process's status: VmRSS, held, or VmHWM, the most ever held."""
+    """Resident memory of this process in bytes: VmRSS (now) or VmHWM (peak)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith(f"{field}:"))
     return int(line.split()[1]) * 1024
 
 
 def measure(given: argparse.Namespace, name: str, kind: str, shape: list[int]) -> dict[str, Any]:
-    """One measurement, in the process that was started for it."""
+    """Make one measurement; runs in its own process."""
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     device = torch.device(given.device)
@@ -117,7 +117,7 @@ def measurements(arguments: list[str], given: argparse.Namespace) -> Iterator[di
 
 
 def ratios(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Each of ours divided by MONAI's, from the medians over the repeats."""
+    """Ratios of the library's medians to MONAI's."""
     groups: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = defaultdict(
         lambda: defaultdict(list)
     )

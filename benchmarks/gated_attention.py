@@ -24,14 +24,14 @@ WORDS, PLACES, WIDTH = 250, 48, 768
 def closed(
     attention: GatedCrossAttention, own: Float[Tensor, "n d"], other: Float[Tensor, "m d"]
 ) -> Float[Tensor, "n d"]:
-    """The library's own: one matrix product, and no gated value but the mean."""
+    """The library's closed form: the mean gate of each token by one matrix product."""
     return attention(own[None], other[None])[0]
 
 
 def looped(
     attention: GatedCrossAttention, own: Float[Tensor, "n d"], other: Float[Tensor, "m d"]
 ) -> Float[Tensor, "n d"]:
-    """The definition: every own token's value, gated by every other token, averaged."""
+    """The definition as loops: each token's value times its gate, averaged over the other side."""
     query, key = attention.gates.query(own), attention.gates.key(other)
     value = attention.value(own)
     rows = []
@@ -47,7 +47,7 @@ def looped(
 def sliced(
     attention: GatedCrossAttention, own: Float[Tensor, "n d"], other: Float[Tensor, "m d"]
 ) -> Float[Tensor, "n d"]:
-    """All gated values at once, (n, m, d), then the mean of one slice after the other."""
+    """All gated values at once, (n, m, d), then the mean slice by slice, as in released code."""
     query, key = attention.gates.query(own), attention.gates.key(other)
     gates = (query @ key.mT / query.shape[-1] ** 0.5).sigmoid()
     gated = gates[:, :, None] * attention.value(own)[:, None, :]  # (n, m, d)
@@ -60,7 +60,7 @@ FORMS = {"closed": closed, "looped": looped, "sliced": sliced}
 def prepare(
     form: str, words: int, places: int, width: int, device: str = "cpu"
 ) -> Callable[[], None]:
-    """Forward and backward of one fusion layer: words look at the volume, the volume at words."""
+    """Forward and backward of one fusion layer, in both directions (words and volume)."""
     torch.manual_seed(0)
     sides = [GatedCrossAttention(width).to(device) for _ in range(2)]
     text = torch.randn(words, width, device=device, requires_grad=True)
@@ -79,7 +79,7 @@ def measure_one(settings: dict[str, Any]) -> dict[str, Any]:
     """Seconds of several forms in turn, or the memory of one."""
     sizes = {key: settings[key] for key in ("words", "places", "width", "device")}
     if settings["measure"] == "memory":
-        prepare(settings["form"], **{**sizes, "words": 2, "places": 2})()  # what is loaded once
+        prepare(settings["form"], **{**sizes, "words": 2, "places": 2})()  # warm-up
         run = prepare(settings["form"], **sizes)
         return {**settings, "extra_mib": _mib(extra_gib(run, settings["device"]))}
     runs = {form: prepare(form, **sizes) for form in settings["forms"]}

@@ -1,4 +1,4 @@
-"""How fast does the prepared form load? Random crops and whole volumes, warm page cache, one core.
+"""Loading speed of the prepared form: random crops and whole volumes, warm page cache, one core.
 
 `python -m benchmarks.loading` writes prepared volumes of random voxels into a temporary folder and
 prints one JSON line per measurement. A read opens its file anew, as a data set with thousands of
@@ -23,7 +23,7 @@ CROP = (128, 128, 96)
 
 
 def measure(read: Callable[[], object], seconds: float) -> dict[str, float]:
-    """How often a second `read` runs, after a warm-up."""
+    """Calls of `read` per second, after a warm-up."""
     for _ in range(5):
         read()
     reads, wall, used = 0, time.perf_counter(), time.process_time()

@@ -1,7 +1,7 @@
-"""Patients and a text encoder of the published sizes, made of random numbers.
+"""Random patients and a random text encoder of the published sizes.
 
-Time and memory depend on sizes, not on what the numbers mean. The released text encoder is not
-needed: a BERT of its size, vocabulary of 28,996, is made and read from disk as a real one would be.
+Time and memory depend on sizes only, so the released text encoder is not needed: a BERT of its
+size, with a vocabulary of 28,996, is written to disk and loaded like a real one.
 """
 
 import re
@@ -77,7 +77,7 @@ def make_batch(
         tokenizer: of the text encoder.
         patients: in the batch.
         sentences: in each report.
-        seed: of everything.
+        seed: of all random numbers.
     """
     numbers = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)

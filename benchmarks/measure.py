@@ -1,8 +1,8 @@
-"""Seconds and memory of one measurement, and of its parts, in a process of its own.
+"""Time and memory of one measurement, and of its parts, in a new process.
 
-Peak memory is that of a whole process, so every measurement gets a fresh one (`in_fresh_process`),
-which prints one JSON line. On a CPU the peak of a part is read from the kernel, which forgets the
-last peak when asked (Linux only; elsewhere parts have no memory); on a GPU from torch's allocator.
+Peak memory is counted per process, so every measurement gets a new one (`in_fresh_process`), which
+prints one JSON line. On a CPU the peak of a part comes from the kernel's counter, which can be
+reset (on Linux only; elsewhere parts have no memory); on a GPU from torch's allocator.
 """
 
 import argparse
@@ -32,10 +32,10 @@ def in_fresh_process(module: str, settings: dict[str, Any], threads: int) -> dic
     Args:
         module: of this folder, with a hidden argument `--one`.
         settings: of the measurement, as JSON.
-        threads: for the numerical libraries; 0 leaves the choice to them.
+        threads: of the numerical libraries; 0: their default.
 
     Raises:
-        RuntimeError: if it ended otherwise, with the last line it wrote.
+        RuntimeError: if the process fails, with the last line it wrote.
     """
     chosen = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} if threads else {}
     done = subprocess.run(
@@ -54,7 +54,7 @@ def in_fresh_process(module: str, settings: dict[str, Any], threads: int) -> dic
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """What the numbers depend on, in words; no name of a machine."""
+    """Processor, threads and versions that the numbers depend on; without the host's name."""
     cpu = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -74,13 +74,13 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 
 def finish(device: str = "cpu") -> None:
-    """Wait until the device has done all it was asked to."""
+    """Wait until the device has finished all queued work."""
     if device != "cpu":
         torch.cuda.synchronize(device)
 
 
 def forget_peak(device: str = "cpu") -> bool:
-    """Let the peak begin at what is held; False where that cannot be asked for."""
+    """Reset the peak to the memory held at present; False if the system cannot do that."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats(device)
         return True
@@ -92,7 +92,7 @@ def forget_peak(device: str = "cpu") -> bool:
 
 
 def peak_gib(device: str = "cpu") -> float:
-    """Most memory held since the last `forget_peak`, GiB: of the process, or on the GPU."""
+    """Peak memory since the last `forget_peak`, GiB: of the process, or on the GPU."""
     if device != "cpu":
         return torch.cuda.max_memory_allocated(device) / GIB
     return peak_memory_gb() * 1e9 / GIB
@@ -101,11 +101,11 @@ def peak_gib(device: str = "cpu") -> float:
 def alternate(
     functions: Mapping[str, Callable[[], object]], repeats: int, device: str = "cpu"
 ) -> dict[str, dict[str, float]]:
-    """Seconds of each function, taking turns, so that what slows the machine slows all of them.
+    """Seconds of each function, called in turns, so that other load on the machine affects all.
 
     Args:
-        functions: by name; each is called once more before, unmeasured.
-        repeats: turns.
+        functions: by name; each is called once before, as a warm-up.
+        repeats: number of turns.
         device: waited for after each call.
     """
     wall: dict[str, list[float]] = {name: [] for name in functions}
@@ -130,7 +130,7 @@ def alternate(
 
 
 def extra_gib(function: Callable[[], object], device: str = "cpu") -> float | None:
-    """Peak of a call above what was held before it; None where the peak is not known."""
+    """Peak memory of a call above the memory held before it; None if the peak is unknown."""
     if not forget_peak(device):
         return None
     before = peak_gib(device)
@@ -149,11 +149,11 @@ def round_to(value: Any, digits: int = 4) -> Any:
 
 
 def command_line(description: str | None) -> argparse.ArgumentParser:
-    """The arguments that all measurements share."""
+    """The options that all measurements share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--threads", type=int, default=0, help="0: as many as torch likes")
-    parser.add_argument("--repeats", type=int, default=5, help="turns; minimum and median count")
+    parser.add_argument("--threads", type=int, default=0, help="0: torch's default")
+    parser.add_argument("--repeats", type=int, default=5, help="turns, for minimum and median")
     parser.add_argument("--toy", action="store_true", help="small sizes, to see whether it runs")
     parser.add_argument("--one", type=json.loads, help=argparse.SUPPRESS)
     return parser
@@ -165,7 +165,7 @@ def show(line: Mapping[str, Any]) -> None:
 
 
 class Parts:
-    """Where a measurement's time and memory go, part by part.
+    """Time and memory of a measurement by part.
 
     Args:
         device: "cpu", or a CUDA device, which is waited for at the end of every part.
@@ -179,13 +179,13 @@ class Parts:
         self._inside = False
 
     def clear(self) -> None:
-        """Forget what was counted so far."""
+        """Reset all counts."""
         for counted in (self.seconds, self.cpu_seconds, self.peaks):
             counted.clear()
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count what runs in this block as `name`; a part inside a part belongs to the outer."""
+        """Count this block as part `name`; a nested part is counted with the outer one."""
         if self._inside:
             yield
             return

@@ -1,4 +1,4 @@
-"""What does preparing a volume cost? Our route beside the straightforward one, in one run.
+"""Time and memory of preparing a volume, compared with a straightforward implementation.
 
 `python -m benchmarks.prepare` draws a phantom chest of 512 x 512 x 300 voxels, writes it as .nii.gz
 and prepares it several times by each route, each time in a fresh process: `mg3d` (read, HU proof,
@@ -54,7 +54,7 @@ def by_mg3d(source: Path, target: Path, grid: Grid) -> None:
 
 
 def by_nibabel(source: Path, target: Path, grid: Grid) -> None:
-    """The route most projects take: everything as floating point numbers, all at once."""
+    """The straightforward implementation: the whole volume as floating point numbers."""
     import nibabel as nib
     import torch
     import torch.nn.functional as F
@@ -113,13 +113,13 @@ def measure_here(route: Route, source: Path, small: Path, grid: Grid) -> dict[st
 
 
 def peak_bytes() -> int:
-    """The most memory this process has held so far."""
+    """Peak resident memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def measure(route: str, source: Path, small: Path, grid: str) -> dict[str, float]:
-    """The same in a fresh process."""
+    """Run `measure_here` in a new process."""
     command = [*(sys.executable, "-m", "benchmarks.prepare", "--route", route), "--grid", grid]
     command += ["--source", str(source), "--small", str(small)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

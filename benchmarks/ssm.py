@@ -24,7 +24,7 @@ FEATURE, IDENTITY = 128, 768
 def closed(
     visual: Float[Tensor, "S h"], identity: Float[Tensor, "S e"], patient: Int[Tensor, " S"]
 ) -> Float[Tensor, ""]:
-    """The library's own."""
+    """The library's implementation."""
     return ssm_loss(compare_sentences(visual, identity, patient))
 
 
@@ -47,7 +47,7 @@ FORMS = {"closed": closed, "looped": looped}
 
 
 def prepare(form: str, patients: int, sentences: int, device: str = "cpu") -> Callable[[], None]:
-    """Forward and backward over sentences of which one in eight is said by everybody."""
+    """Forward and backward; one sentence in eight is the same for all patients."""
     generator = torch.Generator().manual_seed(0)
     count = patients * sentences
     visual = torch.randn(count, FEATURE, generator=generator).to(device).requires_grad_()
@@ -68,7 +68,7 @@ def measure_one(settings: dict[str, Any]) -> dict[str, Any]:
     """Seconds of both forms in turn, or the memory of one."""
     sizes = {key: settings[key] for key in ("patients", "sentences", "device")}
     if settings["measure"] == "memory":
-        prepare(settings["form"], 2, 2, settings["device"])()  # what is loaded once
+        prepare(settings["form"], 2, 2, settings["device"])()  # warm-up: loads libraries
         extra = extra_gib(prepare(settings["form"], **sizes), settings["device"])
         return {**settings, "extra_mib": None if extra is None else extra * 1024}
     runs = {form: prepare(form, **sizes) for form in FORMS}

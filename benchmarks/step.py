@@ -3,7 +3,7 @@
 `python -m benchmarks.step` prints one JSON line per measurement, each from a fresh process: batches
 of 1, 2 and 4 patients of the `paper` preset, and 1 and 2 with activation checkpointing. Volumes,
 reports and the text encoder are made of random numbers (`benchmarks.made_up`). Reports are new, so
-that both text passes are counted; from the second epoch on one of them is remembered.
+that both text passes are counted; from the second epoch on, one of them is cached.
 
     python -m benchmarks.step --preset tiny --batch 16
     python -m benchmarks.step --device cuda --precision bf16 --batch 4 16 64 --compile both
@@ -59,7 +59,7 @@ def settings_of(measurement: dict[str, Any]) -> PretrainConfig:
 
 
 def watch(parts: Parts, pretraining: Pretraining, text: CachedTextEncoder) -> list[Batch]:
-    """Count each module's passes as parts; what is put into the list is the batch being read."""
+    """Count the passes of each module as parts; the list holds the batch being processed."""
     reading: list[Batch] = []
 
     def which(volume: torch.Tensor) -> str:
@@ -147,19 +147,19 @@ def one_step(
 
 
 def precision_of(config: PretrainConfig) -> torch.dtype:
-    """In which matrices are multiplied."""
+    """Data type of matrix products."""
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(
         config.compute.precision, torch.float32
     )
 
 
 def count_parameters(module: torch.nn.Module) -> int:
-    """Numbers that learn."""
+    """Number of trained parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def make_state(optimiser: torch.optim.Optimizer) -> None:
-    """Let the optimiser make what it keeps, as after the first step, with a gradient of 0."""
+    """Create the optimiser's state by one step with gradient 0."""
     for group in optimiser.param_groups:
         group["lr"] = 0.0
         for parameter in group["params"]:

@@ -1,8 +1,8 @@
-"""Make the embedded text encoder: a small BERT that learned its words from phantom reports.
+"""Train the embedded text encoder: a small BERT, trained on phantom reports.
 
-A random text encoder leaves MLM at the unigram model and makes SSM trivial. This one is trained by
-masked language modelling on reports of patients that no phantom data set uses, then shipped in
-half precision in `mg3d/text/embedded/`. The command makes it again:
+With a random text encoder, MLM stays at the unigram model and SSM is trivial. This one is trained
+by masked language modelling on reports of patients that no phantom data set uses, and stored in
+half precision in `mg3d/text/embedded/`. The command repeats the training:
 
     python -m mg3d.training.embedded_text --output DIR
 
@@ -88,7 +88,7 @@ def mask_reports(
 
 
 class HiddenWords(nn.Module):
-    """Logits at the hidden words only: the others would cost the most and teach nothing.
+    """Logits at hidden words only: the loss does not use the others, which would cost the most.
 
     Args:
         model: a BERT with a prediction head.
@@ -112,18 +112,19 @@ def masked_words_step(words: nn.Module, batch: MaskedReports) -> dict[str, Tenso
 
 
 def untrained(vocabulary_size: int, seed: int) -> nn.Module:
-    """The small BERT before training, prepared to learn within minutes and to tell words apart.
+    """The small BERT with initial weights chosen so that it can be trained within minutes.
 
-    Positions are fixed sinusoids, and queries start equal to keys: each token first attends to
-    others like it and near it, from which "the same sentence" is soon learnt. (Held-out loss after
-    300 steps: 3.1, and 3.6 without the equal keys; a plain BERT is then still near the unigram
-    model.)
+    Positions are fixed sinusoids, and queries start equal to keys: at first, each token attends to
+    similar and nearby tokens, so that attention within a sentence is soon learned. (Held-out loss
+    after 300 steps: 3.1, and 3.6 without the equal keys; a plain BERT is then still near the
+    unigram model.)
 
-    Three things keep sentences apart by their embedding layer alone, which SSM compares: its
-    normalisation has no offset; the wavelengths are so short that positions cancel over a sentence;
-    and the prediction head has word vectors of its own, as shared ones draw words that fill the
-    same gap together. (Of the pairs SSM calls the same, 29 % are about different findings; with
-    wavelengths up to 64 and shared vectors 44 %.)
+    SSM compares sentences by their embedding layer alone. Three choices make these embeddings
+    differ: the normalisation has no offset; the wavelengths are so short that positions cancel over
+    a sentence; and the word vectors of the prediction head are not tied to the embeddings, since
+    tied vectors become similar for words that occur in the same context. (Of the pairs that SSM
+    takes as the same, 29 % are about different findings; with wavelengths up to 64 and tied vectors
+    44 %.)
     """
     from transformers import BertConfig, BertForMaskedLM
 
@@ -165,10 +166,10 @@ def sinusoids(positions: int, width: int) -> Float[Tensor, "P w"]:
 def excerpts(
     reports: Sequence[Sequence[str]], tokenizer: Any, *, steps: int, seed: int
 ) -> Callable[[range], Iterator[MaskedReports]]:
-    """The batches of any steps: short texts first, whole reports last.
+    """A function that yields the batches of some steps: short texts first, whole reports last.
 
-    How many numbers a step draws depends on the texts drawn before, so the steps before the first
-    one asked for are drawn again.
+    The number of random numbers in a step depends on the texts drawn, so that all steps before the
+    first requested one are drawn again.
 
     Args:
         reports: sentences of each.
@@ -251,7 +252,7 @@ def save(model: nn.Module, tokenizer: Any, folder: Path) -> None:
 
 @torch.no_grad()
 def held_out_loss(model: nn.Module, tokenizer: Any, reports: Sequence[Sequence[str]]) -> float:
-    """Loss at hidden words of reports never trained on."""
+    """MLM loss on held-out reports."""
     generator = torch.Generator().manual_seed(0)
     tokens = [tokenize_report(tokenizer, report, MAX_TOKENS) for report in reports]
     device = next(model.parameters()).device
@@ -265,7 +266,7 @@ def held_out_loss(model: nn.Module, tokenizer: Any, reports: Sequence[Sequence[s
 def unigram_loss(
     tokenizer: Any, train_reports: Sequence[Sequence[str]], reports: Sequence[Sequence[str]]
 ) -> float:
-    """Loss of the model that knows only how frequent each token is: what MLM has to beat."""
+    """Loss of the unigram model, which predicts each token by its frequency: the MLM baseline."""
     counts: Counter[int] = Counter()
     for report in train_reports:
         counts.update(tokenizer(" ".join(report), add_special_tokens=False)["input_ids"])
@@ -279,7 +280,7 @@ def unigram_loss(
 
 
 def identity_shares(encoder: TextEncoder, reports: Sequence[Sequence[str]]) -> tuple[float, float]:
-    """Shares of sentence pairs of two patients that SSM calls the same, and different.
+    """Shares of sentence pairs of two patients that SSM takes as the same, and as different.
 
     The same is an identity cosine of at least 0.9, different one of at most 0.6.
     """
