@@ -6,6 +6,7 @@ while training, and only their voxels are read.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,8 +57,10 @@ class VolumeDataset(PreparedSplit, Dataset[VolumeItem]):
         expected: PreparedForm | None = None,
     ):
         super().__init__(folder, split, with_masks=with_masks, expected=expected)
-        if crop is not None and (len(crop) != 3 or min(crop) < 1):
-            raise ValueError(f"crop is three sizes of 1 voxel or more, got {crop}")
+        if crop is not None and not _is_size(crop):
+            raise ValueError(f"crop is three sizes of 1 voxel or more, whole numbers, got {crop}")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed is a whole number of 0 or more, got {seed}")
         if not 0 <= foreground <= 1:
             raise ValueError(f"foreground is a share from 0 to 1, got {foreground}")
         if foreground and (crop is None or not self.masks_mean.kind):
@@ -84,6 +87,7 @@ class VolumeDataset(PreparedSplit, Dataset[VolumeItem]):
         volume = read_padded(self.folder / self.rows["volume"][row], start, crop, "volume")
         masks, path = None, self.rows["masks"][row]
         if path:
+            self._check_masks(row)
             found = read_padded(self.folder / path, start, crop, "masks")
             masks = torch.from_numpy(found.astype(np.int32))
         return VolumeItem(
@@ -94,6 +98,16 @@ class VolumeDataset(PreparedSplit, Dataset[VolumeItem]):
             masks,
             start,
         )
+
+    def _check_masks(self, row: int) -> None:
+        """Masks of another shape would be cut and padded as if they lay on the volume's grid."""
+        volume, masks = self.shape_of(row), self.rows["masks"][row]
+        shape = array_shape(self.folder / masks, "masks")
+        if shape != volume:
+            raise ValueError(
+                f"{self.folder / masks} has masks of {shape} voxels, but volume "
+                f"{self.rows['volume_id'][row]} has {volume}; prepare the data again"
+            )
 
     def start_of(self, row: int, draw: int) -> Triple:
         """First voxel of one of the crops of a volume; a function of seed, row and draw."""
@@ -112,7 +126,13 @@ class VolumeDataset(PreparedSplit, Dataset[VolumeItem]):
         """The crop around a voxel, such as a candidate of a table, moved to stay inside."""
         if self.crop is None:
             raise ValueError("read_around needs the size of a crop; give the data set one")
-        return self.read(row, around(centre, self.shape_of(row), self.crop), self.crop)
+        shape = self.shape_of(row)
+        if not all(0 <= place < size for place, size in zip(centre, shape, strict=True)):
+            raise ValueError(
+                f"volume {self.rows['volume_id'][row]} has {shape} voxels, and {tuple(centre)} is "
+                "not one of them; give array indices (h, w, d), not mm or (x, y, z)"
+            )
+        return self.read(row, around(centre, shape, self.crop), self.crop)
 
     def __getitem__(self, index: int | tuple[int, int]) -> VolumeItem:
         """One volume, or a crop of it.
@@ -123,3 +143,10 @@ class VolumeDataset(PreparedSplit, Dataset[VolumeItem]):
         row, draw = index if isinstance(index, tuple) else (index, 0)
         row = range(len(self))[row]  # IndexError ends a plain loop
         return self.read(row, self.start_of(row, draw), self.crop or self.shape_of(row))
+
+
+def _is_size(crop: Any) -> bool:
+    """Three whole numbers of 1 or more."""
+    if not isinstance(crop, tuple | list) or len(crop) != 3:
+        return False
+    return all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in crop)

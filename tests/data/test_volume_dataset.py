@@ -207,3 +207,22 @@ def test_a_split_without_masks_is_refused_where_they_are_asked_for(folder):
 def test_a_plain_loop_ends(folder):
     assert [item.volume_id for item in VolumeDataset(folder, "train", crop=CROP)] == ["a", "b", "c"]
     assert VolumeDataset(folder, "train")[-1].volume_id == "c"
+
+
+@pytest.mark.parametrize("place", [(20, 6, 10), (3, -1, 10), (3, 6, 160)])
+def test_a_place_outside_the_volume_is_refused_and_not_moved_inside(folder, place):
+    with pytest.raises(ValueError, match=r"volume a has \(20, 18, 16\) voxels, and .* not one of"):
+        VolumeDataset(folder, "train", crop=CROP).read_around(0, place)
+
+
+def test_29_masks_of_another_shape_than_their_volume_are_refused(folder):
+    write_masks(folder / "a_masks.safetensors", np.ones((10, 18, 16), np.uint8), {})
+    for crop in (CROP, None):
+        with pytest.raises(ValueError, match=r"masks of \(10, 18, 16\) .* volume a has \(20, 18"):
+            VolumeDataset(folder, "train", crop=crop)[0]
+
+
+@pytest.mark.parametrize("crop", [(8, 8, True), (0, 8, 8)])
+def test_a_crop_that_is_no_size_is_named(folder, crop):
+    with pytest.raises(ValueError, match="crop is three sizes of 1 voxel or more, whole numbers"):
+        VolumeDataset(folder, "train", crop=crop)
