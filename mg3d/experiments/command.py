@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mg3d.config import PRESETS
-from mg3d.experiments.grid import Point, Work, run_grid, work_side_by_side
+from mg3d.experiments.grid import Point, RunsFailedError, Work, run_grid, work_side_by_side
 
 Points = Callable[[argparse.Namespace], Sequence[Point]]
 
@@ -72,7 +72,8 @@ def run_experiment(
         show: name of a switch -> function that formats the table instead of CSV.
 
     Raises:
-        SystemExit: with status 2 and a one-line message if the arguments or the data are wrong.
+        SystemExit: with a one-line message: status 2 if the arguments or the data are wrong, 1 if
+            runs failed; the table then holds the others.
     """
     given = sys.argv[1:] if arguments is None else arguments
     asked = parser.parse_args(given)
@@ -80,19 +81,26 @@ def run_experiment(
     def log(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
+    failed = ""
     try:
         grid = points(asked)
         if asked.parallel > 1:
             module = parser.prog.split()[-1]
             work_side_by_side([module, *given, "--parallel", "1"], asked.parallel)
         table = run_grid(grid, work, asked.runs, part=asked.point, log=log)
+    except RunsFailedError as error:
+        table, failed = error.table, str(error)
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     for switch, text_of in (show or {}).items():
         if getattr(asked, switch):
             print(text_of(table))
-            return
-    table.to_csv(sys.stdout, index=False)
+            break
+    else:
+        table.to_csv(sys.stdout, index=False)
+    if failed:
+        print(f"{parser.prog}: error: {failed}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _positive(text: str) -> int:

@@ -29,6 +29,27 @@ Scores = Mapping[str, Score | float | int]  # a score without an interval is a p
 Work = Callable[["Point", Path], Scores]
 
 
+# What one run can die of and the next need not: NaN, memory, settings that do not fit the data.
+FAILURES = (ArithmeticError, ValueError, RuntimeError, OSError)
+
+
+class RunsFailedError(RuntimeError):
+    """Some runs of a grid failed; the others were made and are kept.
+
+    Args:
+        failed: title of each run that failed -> its error.
+        table: scores of the runs that are stored, as `run_grid` returns them.
+    """
+
+    def __init__(self, failed: Mapping[str, Exception], table: Any):
+        title, first = next(iter(failed.items()))
+        super().__init__(
+            f"{len(failed)} runs of the grid failed, first {title} ({_line(first)}); the others "
+            "are kept: mend the cause and call again, which makes the missing runs only"
+        )
+        self.failed, self.table = dict(failed), table
+
+
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """One run of a grid.
@@ -77,6 +98,7 @@ def run_grid(
 
     Raises:
         ValueError: if `part` is out of range, or two points of the grid are the same run.
+        RunsFailedError: if runs failed, after all others were made; it holds the table of those.
     """
     number, of = part
     if not 1 <= number <= of:
@@ -88,9 +110,17 @@ def run_grid(
             f"run {twice[0] + 1} of the grid has the same settings as an earlier one "
             f"({dict(points[twice[0]].columns)}); leave one of them out"
         )
+    failed: dict[str, Exception] = {}
     for place in range(number - 1, len(points), of):
-        make_run(points[place], work, folder, log=log)
-    return table_of(points, work, folder, log=log)
+        try:
+            make_run(points[place], work, folder, log=log)
+        except FAILURES as error:
+            failed[title_of(points[place], names[place])] = error
+            log(f"{title_of(points[place], names[place])}: failed ({_line(error)})")
+    table = table_of(points, work, folder, log=log)
+    if failed:
+        raise RunsFailedError(failed, table)
+    return table
 
 
 def make_run(
@@ -106,7 +136,7 @@ def make_run(
     """
     name = point.name(work)
     run = folder / name
-    title = " ".join(map(str, point.columns.values())) or name
+    title = title_of(point, name)
     if (run / SCORES).is_file():
         log(f"{title}: kept in {run}, not made again")
         return run
@@ -172,6 +202,15 @@ def work_side_by_side(command: Sequence[str], processes: int) -> None:
         status = process.wait()
         if status:
             raise subprocess.CalledProcessError(status, list(command))
+
+
+def title_of(point: Point, name: str) -> str:
+    """What a run is called in a line of the log: its columns, or else its name."""
+    return " ".join(map(str, point.columns.values())) or name
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{error}".split()) or type(error).__name__
 
 
 def _plain(score: Score | float | int) -> dict[str, float | int | None]:

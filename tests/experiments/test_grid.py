@@ -8,7 +8,14 @@ import pytest
 from filelock import FileLock
 
 from mg3d.evaluation.metrics import Score
-from mg3d.experiments.grid import Point, make_run, run_grid, table_of, work_side_by_side
+from mg3d.experiments.grid import (
+    Point,
+    RunsFailedError,
+    make_run,
+    run_grid,
+    table_of,
+    work_side_by_side,
+)
 
 MADE = []
 
@@ -141,3 +148,17 @@ def test_a_process_that_fails_is_not_overlooked():
     with pytest.raises(subprocess.CalledProcessError):
         work_side_by_side(["mg3d.no_such_module"], 2)
     assert sys.executable
+
+
+def test_a_run_that_fails_keeps_no_other_from_being_made(points, tmp_path):
+    def one_fails(point, folder):
+        if point.settings["number"] == 1:
+            raise FloatingPointError("loss is NaN")
+        return double(point, folder)
+
+    said = []
+    with pytest.raises(RunsFailedError, match=r"1 runs .* first row 1 \(loss is NaN\)") as caught:
+        run_grid(points, one_fails, tmp_path / "runs", log=said.append)
+    assert MADE == [0, 2, 3]
+    assert caught.value.table["configuration"].unique().tolist() == ["row 0", "row 2", "row 3"]
+    assert "row 1: failed (loss is NaN)" in said
