@@ -26,6 +26,7 @@ from mg3d.text.report import clean_text
 NAME = re.compile(r"(train|valid)_([1-9][0-9]*)_([a-z]+)_([1-9][0-9]*)", re.ASCII)
 EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 WORDS = {"train": ("train",), "valid": ("validation", "valid")}  # tables mix the two
+UNCLEAR = re.compile(r"\[?[0-9]+,[0-9]+\]?")  # 1 and 5, or 1.5 with a decimal comma
 SPACING_MM = (0.1, 20.0)  # plausible in a CT
 AGE = re.compile(r"([0-9]{1,3})(?:\.0)?([YMWD]?)", re.IGNORECASE)
 PER_YEAR = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
@@ -173,6 +174,8 @@ def parse_spacing(xy: str, z: str) -> tuple[float, float, float]:
         ValueError: if a number is missing or not a plausible spacing in mm.
     """
     numbers = read_numbers(xy)
+    if UNCLEAR.fullmatch(xy.strip()):
+        numbers = []
     if len(numbers) not in (1, 2) or len(read_numbers(z)) != 1:
         raise ValueError(
             f"XYSpacing {show(xy)} and ZSpacing {show(z)}, expected two numbers in mm, such as "

@@ -31,6 +31,7 @@ __all__ = [
     "show",
 ]
 
+SEPARATORS = {";": ";", "\t": "a tab", "|": "|"}
 SHOWN = 3  # number of faults named in an error
 
 
@@ -124,7 +125,9 @@ def _without_nothing(
     records: list[tuple[int, list[str]]],
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and rows, without empty rows and without columns that have no name and no content."""
-    header = records[0][1] if records else []
+    if records and records[0][1] and records[0][1][0].startswith("sep="):  # Excel's own line
+        records = records[1:]
+    header = [name.strip() for name in records[0][1]] if records else []
     rows = [(line, fields) for line, fields in records[1:] if any(map(str.strip, fields))]
     used = {place for _, fields in rows for place, field in enumerate(fields) if field.strip()}
     empty = {n for n, name in enumerate(header) if not name.strip() and n not in used}
@@ -138,7 +141,8 @@ def _without_nothing(
 def _check_header(path: Path, header: list[str], columns: Sequence[str]) -> None:
     missing = [name for name in columns if name not in header]
     if missing:
-        hint = "; is its separator ;? It must be a comma" if ";" in "".join(header) else ""
+        other = next((sign for sign in (";", "\t", "|") if sign in "".join(header)), "")
+        hint = f"; is its separator {SEPARATORS[other]}? It must be a comma" if other else ""
         found = ", ".join(show(name).strip("'") for name in header)
         raise TableError(f"{path}: column {', '.join(missing)} not found; it has {found}{hint}")
     twice = [name for name, count in Counter(header).items() if count > 1]
