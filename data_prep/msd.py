@@ -15,8 +15,8 @@ from pathlib import Path
 from data_prep.command import importer_parser, options_from, run
 from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
 from data_prep.msd_description import EXTENSION, Description, case_of, read_description
-from data_prep.tables import show
-from data_prep.walk import is_left_behind
+from data_prep.tables import TableError, show
+from data_prep.walk import is_left_behind, refuse_misnamed
 from mg3d.data.masks import MaskMeaning
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
@@ -86,8 +86,9 @@ def prepare_msd(
     fold_list = None if str(folds) == "released" else read_fold_list(Path(folds))
     known = [str(n) for n in range(5)] if fold_list is None else list(fold_list.values())
     if fold_list is not None:
-        fold_list = {case_of(name): its for name, its in fold_list.items()}
+        fold_list = _by_case(Path(folds), fold_list)
     refused: list[Refusal] = []
+    refuse_misnamed(source, ("imagesTr", "labelsTr"), refused)
     records, absent = _records(source, about, fold_list, fold, refused)
     check_held_out(fold, known)
     dataset = DatasetDescription(
@@ -166,6 +167,15 @@ def _records(
             continue
         refused.append(Refusal(file, reason))
     return records, sorted(set(listed) - set(there))
+
+
+def _by_case(path: Path, fold_list: dict[str, str]) -> dict[str, str]:
+    """Case -> fold, of a list by file names; `lung_001_0000` and `lung_001` are one case."""
+    folds: dict[str, str] = {}
+    for name, fold in fold_list.items():
+        if folds.setdefault(case_of(name), fold) != fold:
+            raise TableError(f"{path}: {show(name)} is there twice, in different folds; keep one")
+    return folds
 
 
 def _images(folder: Path) -> list[Path]:

@@ -105,5 +105,11 @@ def _listed(path: Path, training: Any) -> dict[str, str]:
                 f"{path}: entry {number} of training, {show(entry)}, has no image and label; "
                 "correct it"
             )
-        listed[case_of(image)] = Path(label).name
+        case, name = case_of(image), Path(label).name
+        if case_of(label) != case:
+            raise TableError(
+                f"{path}: entry {number} of training gives {show(case)} the label "
+                f"{show(name)}, which is another case's; correct it"
+            )
+        listed[case] = name
     return listed
