@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data_prep.command import importer_parser, options_from, run
 from data_prep.folds import check_held_out, fold_of_number, read_fold_list, split_of_fold
-from data_prep.walk import Tree, describe_skipped, walk
+from data_prep.walk import Tree, describe_skipped, refuse_lost_links, walk
 from mg3d.data.masks import MaskMeaning
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
@@ -28,7 +28,8 @@ from mg3d.preparation.prepare import (
 )
 from mg3d.volumes.grid import Grid
 
-IMAGE = re.compile(r"volume-(covid19-A-(\d{4}))(_\d)?_ct\.nii(\.gz)?")  # a few have _0 or _1
+IMAGE = re.compile(r"volume-(covid19-A-(\d{4}))(_\d)?_ct(?i:\.nii(\.gz)?)")  # a few have _0 or _1
+EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 FOLD_STARTS = (167, 319, 437, 573)  # first case number of the released folds 1 to 4
 UNLABELLED = ("validation", "test")  # starts of folder names whose cases have no published mask
 SETTINGS = PrepareSettings(grid=Grid(None, (5.0, 1.25, 1.25)))  # slices are thick
@@ -64,6 +65,7 @@ def prepare_covid19_20(
     refused: list[Refusal] = []
     tree = walk(source)
     records = list(_records(source, tree, fold_list, fold, refused))
+    refuse_lost_links(tree, source, records, refused)
     dataset = DatasetDescription(
         source="COVID-19-20",
         root=source,
@@ -88,12 +90,13 @@ def _records(
     refused: list[Refusal],
 ) -> Iterator[ScanRecord]:
     """One record per image with a mask; all other images are refused by name."""
-    files = [path for path in tree.files if re.search(r"\.nii(\.gz)?$", path.name)]
-    images = [path for path in files if not re.search(r"_seg\.nii(\.gz)?$", path.name)]
+    files = [path for path in tree.files if EXTENSION.search(path.name)]
+    images = [path for path in files if not EXTENSION.sub("", path.name).endswith("_seg")]
     taken: dict[str, str] = {}
     for path in images:
         file, match = path.relative_to(source).as_posix(), IMAGE.fullmatch(path.name)
-        masks = path.with_name(path.name.replace("_ct.nii", "_seg.nii"))
+        case = EXTENSION.sub("", path.name)
+        masks = _masks_of(path)
         folders = [part.lower() for part in (source.name, *path.relative_to(source).parts[:-1])]
         by_rule = False
         if not match:
@@ -105,12 +108,12 @@ def _records(
                 if by_rule
                 else f"its mask {masks.name} is missing; fetch it"
             )
-        elif path.name in taken:
-            reason = f"the same case as {taken[path.name]}; remove one"
+        elif case in taken:
+            reason = f"the same case as {taken[case]}; remove one"
         elif fold_list is not None and path.name not in fold_list:
             reason = "not in the fold list; add it"
         else:
-            taken[path.name] = file
+            taken[case] = file
             name, patient, number = path.name, match[1], int(match[2])
             fold = fold_list[name] if fold_list else fold_of_number(number, FOLD_STARTS)
             case = patient + (match[3] or "")
@@ -125,6 +128,15 @@ def _records(
             )
             continue
         refused.append(Refusal(file, reason, by_rule))
+
+
+def _masks_of(image: Path) -> Path:
+    """The masks beside an image, packed or not; if there are none, how they should be called."""
+    name = EXTENSION.sub("", image.name).removesuffix("_ct") + "_seg"
+    ending = EXTENSION.search(image.name)
+    assert ending
+    paths = [image.with_name(name + end) for end in (ending[0], ".nii.gz", ".nii")]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.command import importer_parser, run
-from data_prep.ctrg_records import Record, read_records
+from data_prep.ctrg_records import EXTENSION, Record, read_records
 from data_prep.ctrg_split import note_on_split, split_as_released, split_disjoint
 from data_prep.pictures import options_of_call, settings_of_pictures, with_picture_form
 from data_prep.tables import TableError, read_number, read_table, show
@@ -90,6 +90,15 @@ def prepare_ctrg_chest(
     label_path = Path(labels) if labels else root / LABELS_NAME
     codes = read_codes(label_path) if labels or label_path.is_file() else {}
     scans = [_scan(record, where, name, root, codes) for record, where, name in rows]
+    unlabelled = sorted(scan.patient_id for scan in scans if scan.patient_id not in codes)
+    if codes and unlabelled:
+        LOG.warning(
+            "%s: no row for %d of %d scans, first %s; their labels are unknown",
+            label_path.name,
+            len(unlabelled),
+            len(scans),
+            unlabelled[0],
+        )
     table = [
         {"volume_id": scan.volume_id, **dict(zip(LABELS, codes[scan.patient_id], strict=True))}
         for scan in scans
@@ -107,7 +116,7 @@ def prepare_ctrg_chest(
             **({"released_split": note} if note else {}),
             "label_mapping": {f"{n} {CODE[n]}": int(n == 1) for n in range(4)},
             "records_without_volume": named(sorted(set(absent))),
-            "volumes_without_labels": sum(scan.patient_id not in codes for scan in scans),
+            "volumes_without_labels": len(unlabelled),
             "repeated_reports": count_repeated(scans),
         },
     )
@@ -123,7 +132,7 @@ def read_codes(path: Path) -> dict[str, tuple[int, ...]]:
     """
     codes: dict[str, tuple[int, ...]] = {}
     for row in read_table(path, ("id", *LABELS)):
-        case = row["id"].strip().removesuffix(".gz").removesuffix(".nii")
+        case = EXTENSION.sub("", row["id"].strip())
         values = []
         for name in LABELS:
             try:

@@ -9,8 +9,10 @@ Source: layout and tables of the LUNA16 challenge (Setio et al., Med. Image Anal
 each split: MG-3D's released configuration.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from jaxtyping import Float64
 
 from data_prep.command import importer_parser, options_from, run
 from data_prep.tables import Row, TableError, read_label, read_number, read_table
-from data_prep.walk import Tree, describe_skipped, walk
+from data_prep.walk import Tree, describe_skipped, refuse_lost_links, refuse_misnamed, walk
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
     DatasetDescription,
@@ -41,6 +43,8 @@ POINT_COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ")
 CANDIDATE_TABLES = ("candidates.csv", "candidates_V2.csv")  # the first existing one is used
 ANNOTATIONS = "annotations.csv"
 DIGITS = 3  # of a voxel index
+OUTSIDE_VOXELS = 2.0  # beyond the edge of its scan, a point is none of it
+LOG = logging.getLogger("mg3d.preparation")
 
 
 def prepare_luna16(
@@ -68,6 +72,7 @@ def prepare_luna16(
     refused: list[Refusal] = []
     tree = Tree()
     records = list(_records(root, tree, refused))
+    refuse_lost_links(tree, root, records, refused)
     to_index = {r.volume_id: _to_index(r.volume, options.settings.grid) for r in records}
     path = Path(candidates) if candidates else _find_candidates(root)
     points = read_table(path, (*POINT_COLUMNS, "class"))
@@ -78,6 +83,9 @@ def prepare_luna16(
         tables["annotations.csv"] = rows
     present = {record.volume_id for record in records}
     without = sum(row["seriesuid"].strip() not in present for row in points)
+    placed = len(tables["candidates.csv"])
+    unreadable = {name for name, places in to_index.items() if places is None}
+    unplaced = sum(row["seriesuid"].strip() in unreadable for row in points)
     dataset = DatasetDescription(
         source="LUNA16",
         root=root,
@@ -89,6 +97,7 @@ def prepare_luna16(
             "candidate_table": path.name,
             "candidates": len(points),
             "candidates_without_scan": without,
+            "candidates_outside_scan": len(points) - without - unplaced - placed,
             **describe_skipped(tree, root),
             "positive_candidates": sum(row["label"] for row in tables["candidates.csv"]),
         },
@@ -108,13 +117,14 @@ def _records(root: Path, tree: Tree, refused: list[Refusal]) -> Iterator[ScanRec
         raise FileNotFoundError(
             f"{root} has none of the folders subset0 to subset9; give LUNA16's folder, unpacked"
         )
+    refuse_misnamed(root, [f"subset{number}" for number in range(len(SPLIT_OF))], refused)
     first: dict[str, str] = {}
     for folder in folders:
         subset = int(folder.name[-1])
         below = walk(folder)
         tree.add(below)
         for path in below.files:  # archives unpack to subset0/subset0
-            if path.suffix != ".mhd":
+            if path.suffix.lower() not in (".mhd", ".mha"):
                 continue
             file = path.relative_to(root).as_posix()
             if first.setdefault(path.stem, file) != file:
@@ -141,8 +151,31 @@ def _find_candidates(root: Path) -> Path:
     )
 
 
-def _to_index(path: Path, grid: Grid) -> Float64[np.ndarray, "4 4"] | None:
-    """Affine from world (LPS mm, as in LUNA16's tables) to prepared voxels, from the header alone.
+@dataclass(frozen=True)
+class _Places:
+    """Where points of the world (LPS, as in LUNA16's tables) lie in a scan.
+
+    Attributes:
+        prepared: to voxels of the prepared grid.
+        stored: to voxels of the file.
+        shape: of the file.
+    """
+
+    prepared: Float64[np.ndarray, "4 4"]
+    stored: Float64[np.ndarray, "4 4"]
+    shape: tuple[int, int, int]
+
+    def holds(self, point: np.ndarray) -> bool:
+        """Whether the scan reaches a point (x, y, z, 1), up to `OUTSIDE_VOXELS`."""
+        index = (self.stored @ point)[:3]
+        return bool(
+            (index >= -0.5 - OUTSIDE_VOXELS).all()
+            and (index <= np.array(self.shape) - 0.5 + OUTSIDE_VOXELS).all()
+        )
+
+
+def _to_index(path: Path, grid: Grid) -> _Places | None:
+    """Where points lie in a scan, from its header alone.
 
     None if the header is damaged; the scan will be refused for it.
     """
@@ -155,17 +188,25 @@ def _to_index(path: Path, grid: Grid) -> Float64[np.ndarray, "4 4"] | None:
     view, affine = to_canonical(nothing, header.affine)
     empty = Volume(view, affine, StoredGrid(header.shape, header.affine), path)
     lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-    return np.linalg.inv(affine_on_grid(empty, grid)) @ lps_to_ras
+    return _Places(
+        np.linalg.inv(affine_on_grid(empty, grid)) @ lps_to_ras,
+        np.linalg.inv(header.affine) @ lps_to_ras,
+        header.shape,
+    )
 
 
 def _places(
-    path: Path, rows: list[Row], to_index: Mapping[str, np.ndarray | None], kind: str
+    path: Path, rows: list[Row], to_index: Mapping[str, _Places | None], kind: str
 ) -> Iterator[dict[str, Any]]:
     """Rows of the scans in `source`, with positions in voxels of the prepared grid.
 
+    A point outside its scan is left out, with a warning: it may be in voxels, or of another scan.
+
     Raises:
-        TableError: if a coordinate or value is no number; names file and line.
+        TableError: if a coordinate or value is no number, or a diameter not above 0; names file
+            and line.
     """
+    outside = []
     for row in rows:
         try:
             xyz = [read_number(row[column]) for column in POINT_COLUMNS[1:]]
@@ -177,15 +218,30 @@ def _places(
                 f"{path}, line {row.line}: a field is empty, expected three coordinates in mm and "
                 f"{kind}; fetch the table again"
             )
-        matrix = to_index.get(row["seriesuid"].strip())
-        if matrix is None:
+        if kind != "class" and value <= 0:
+            raise TableError(
+                f"{path}, line {row.line}: {kind} {value:g} is not above 0; correct it"
+            )
+        places, point = to_index.get(row["seriesuid"].strip()), np.array([*xyz, 1.0])
+        if places is None:
             continue
-        h, w, d, _ = (round(float(place), DIGITS) for place in matrix @ np.array([*xyz, 1.0]))
+        if not places.holds(point):
+            outside.append(row.line)
+            continue
+        h, w, d, _ = (round(float(place), DIGITS) for place in places.prepared @ point)
         yield {
             "volume_id": row["seriesuid"].strip(),
             **{"h": h, "w": w, "d": d},
             "label" if kind == "class" else kind: value,
         }
+    if outside:
+        LOG.warning(
+            "%s: %d points lie outside their scans and were left out, first in line %d; are they "
+            "in mm of the world?",
+            path.name,
+            len(outside),
+            outside[0],
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
