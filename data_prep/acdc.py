@@ -17,7 +17,7 @@ from data_prep.acdc_files import GROUPS, Frame, find_frames
 from data_prep.acdc_folds import released_fold
 from data_prep.command import importer_parser, options_from, run
 from data_prep.splits import deal_folds
-from data_prep.walk import describe_skipped, walk
+from data_prep.walk import describe_skipped, refuse_lost_links, walk
 from mg3d.data.masks import MaskMeaning
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
@@ -83,6 +83,7 @@ def prepare_acdc(
     if not isinstance(options.settings.intensity, Percentiles):
         options = replace(options, settings=replace(options.settings, intensity=Percentiles()))
     records = _records(source, frames, 0 if released else num_folds, held_out, refused)
+    refuse_lost_links(tree, source, records, refused)
     dataset = DatasetDescription(
         source="ACDC",
         root=source,
@@ -108,7 +109,7 @@ def _records(
         numbers[frame.patient].append(frame.number)
         if not frame.test:
             groups[f"patient{frame.patient:03d}"] = frame.group
-    dealt = deal_folds(groups, num_folds, SEED) if num_folds and groups else {}
+    dealt = deal_folds(groups, num_folds, SEED, refused) if num_folds and groups else {}
     records, taken = [], set()
     for frame in sorted(frames, key=lambda f: (f.patient, f.number)):
         patient, file = f"patient{frame.patient:03d}", frame.image.relative_to(source).as_posix()

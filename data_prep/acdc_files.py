@@ -15,6 +15,8 @@ from mg3d.preparation.records import Refusal
 __all__ = ["GROUPS", "Frame", "find_frames", "read_info"]
 
 GROUPS = ("NOR", "MINF", "DCM", "HCM", "RV")
+CARD = "Info.cfg"
+PATIENT = re.compile(r"patient\d{3}", re.IGNORECASE)
 FRAME = re.compile(r"(patient(\d{3}))_frame(\d{2,3})")
 EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 
@@ -44,8 +46,14 @@ def find_frames(source: Path, tree: Tree, refused: list[Refusal]) -> list[Frame]
     Raises:
         FileNotFoundError: if the source holds neither layout.
     """
-    cards = [path for path in tree.files if path.name == "Info.cfg"]
+    cards = [path for path in tree.files if path.name.lower() == CARD.lower()]
     if cards:
+        described = {card.parent for card in cards}
+        for folder in tree.folders:
+            if PATIENT.fullmatch(folder.name) and folder not in described:
+                file = f"{folder.relative_to(source).as_posix()}/{CARD}"
+                reason = "is missing, so which frames are labelled is unknown; fetch it"
+                refused.append(Refusal(file, reason))
         return [frame for card in cards for frame in _official(source, card, refused)]
     if (source / "imagesTr").is_dir():
         return list(_nnunet(source, refused))
@@ -100,12 +108,12 @@ def read_info(path: Path) -> dict[str, str]:
     lines = path.read_text("utf-8", errors="replace").splitlines()
     facts = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines) if v}
     for phase in ("ED", "ES"):
-        if not facts.get(phase, "").isdigit():
+        if not re.fullmatch(r"[0-9]+", facts.get(phase, "")):
             raise ValueError(
                 f"{phase} is {show(facts.get(phase, 'missing'))}, expected the number of a frame; "
                 "correct the line"
             )
-    if facts["ED"] == facts["ES"]:
+    if int(facts["ED"]) == int(facts["ES"]):
         raise ValueError(f"ED and ES are both frame {facts['ED']}; correct one")
     if facts.get("Group", GROUPS[0]) not in GROUPS:
         raise ValueError(f"Group is {show(facts['Group'])}, expected one of {', '.join(GROUPS)}")

@@ -14,7 +14,7 @@ from data_prep.cc_ccii_folds import CLASSES, Scan, read_fold, take_listed
 from data_prep.command import importer_parser, run
 from data_prep.pictures import options_of_call, settings_of_pictures, with_picture_form
 from data_prep.splits import deal_folds
-from data_prep.walk import is_left_behind
+from data_prep.walk import is_left_behind, refuse_misnamed
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
     DatasetDescription,
@@ -25,6 +25,8 @@ from mg3d.preparation.prepare import (
     prepare,
 )
 from mg3d.preparation.records import named
+from mg3d.volumes.readers.grey_image import SUFFIXES
+from mg3d.volumes.readers.payload import leads_nowhere
 
 LABEL = "diagnosis"
 FOLDS, SEED = 5, 0
@@ -61,7 +63,8 @@ def prepare_cc_ccii(
     facts: dict[str, Any] = {}
     if folds is None:
         rows = [
-            (scan, *place) for scan, place in zip(scans, _deal(scans, fold, num_folds), strict=True)
+            (scan, *place)
+            for scan, place in zip(scans, _deal(scans, fold, num_folds, refused), strict=True)
         ]
         val = (fold + 1) % num_folds
         split = f"{num_folds} folds by patient, seed {SEED}: {fold} is test, {val} val"
@@ -102,10 +105,11 @@ def _find_scans(root: Path, refused: list[Refusal]) -> Iterator[Scan]:
             f"{root} has none of the folders {', '.join(CLASSES)}; give the folder into which the "
             "archives were unpacked"
         )
+    refuse_misnamed(root, CLASSES, refused)
     first: dict[str, str] = {}
     for diagnosis in CLASSES:
-        for patient in _folders(root / diagnosis):
-            for folder in _folders(patient):
+        for patient in _folders(root, root / diagnosis, refused):
+            for folder in _folders(root, patient, refused):
                 file = folder.relative_to(root).as_posix()
                 scan = Scan(folder, patient.name, folder.name, diagnosis)
                 if first.setdefault(scan.volume_id, file) == file:
@@ -115,14 +119,25 @@ def _find_scans(root: Path, refused: list[Refusal]) -> Iterator[Scan]:
                     refused.append(Refusal(file, reason))
 
 
-def _folders(folder: Path) -> list[Path]:
+def _folders(root: Path, folder: Path, refused: list[Refusal]) -> list[Path]:
+    """Folders in a folder; slices and lost links that lie where folders do are refused."""
     if not folder.is_dir():
         return []
-    found = [p for p in folder.iterdir() if p.is_dir() and not is_left_behind(p.name)]
+    inside = [path for path in folder.iterdir() if not is_left_behind(path.name)]
+    for path in filter(leads_nowhere, inside):
+        reason = "a link that leads nowhere; fetch what it stands for, or remove it"
+        refused.append(Refusal(path.relative_to(root).as_posix(), reason))
+    loose = [p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
+    if loose:
+        reason = f"{len(loose)} slices outside a scan's folder; expected class/patient/scan"
+        refused.append(Refusal(folder.relative_to(root).as_posix(), reason))
+    found = [path for path in inside if path.is_dir()]
     return sorted(found, key=lambda path: (not path.name.isdigit(), len(path.name), path.name))
 
 
-def _deal(scans: list[Scan], held_out: int, folds: int) -> Iterator[tuple[str, str]]:
+def _deal(
+    scans: list[Scan], held_out: int, folds: int, refused: list[Refusal]
+) -> Iterator[tuple[str, str]]:
     """Split and fold of every scan, the same for all scans of a patient."""
     if folds < 3:
         raise ValueError(f"num_folds is 3 or more (train, val and test), got {folds}")
@@ -132,7 +147,7 @@ def _deal(scans: list[Scan], held_out: int, folds: int) -> Iterator[tuple[str, s
     for scan in scans:
         diagnoses.setdefault(scan.patient, set()).add(scan.diagnosis)
     strata = {patient: tuple(sorted(its)) for patient, its in diagnoses.items()}
-    fold_of = deal_folds(strata, folds, SEED) if strata else {}
+    fold_of = deal_folds(strata, folds, SEED, refused) if strata else {}
     splits = {held_out: "test", (held_out + 1) % folds: "val"}
     for scan in scans:
         fold = fold_of[scan.patient]

@@ -26,7 +26,7 @@ from data_prep.ct_rate_tables import (
     scan_facts,
     text_of,
 )
-from data_prep.walk import describe_skipped
+from data_prep.walk import describe_skipped, refuse_lost_links
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.data.masks import MaskMeaning
 from mg3d.preparation.prepare import (
@@ -88,6 +88,7 @@ def prepare_ct_rate(
         if any(name.startswith(f"{word}_") for name in found)
     }
     records = list(_records(root, found, tables, refused))
+    refuse_lost_links(tree, root, records, refused)
     records = _keep_reconstructions(root, records, max_reconstructions, refused)
     if chosen is not None:
         records = hold_out_patients(records, *chosen)

@@ -6,7 +6,7 @@ Source: layout of the CT-RATE data set (Hamamci et al., arXiv 2403.17834), its d
 from pathlib import Path
 
 from data_prep.ct_rate_tables import EXTENSION, NAME, WORDS
-from data_prep.walk import Tree, walk
+from data_prep.walk import Tree, refuse_misnamed, walk
 from mg3d.preparation.records import Refusal
 
 __all__ = ["RELEASE_FOLDERS", "find_root", "find_volumes", "walk_releases"]
@@ -48,9 +48,12 @@ def find_volumes(
         tree: what lies in the folders of the releases.
         root: of the data set.
         release: "auto", or a key of `RELEASE_FOLDERS`: that one only.
-        refused: gets the files that are no volume, or there twice.
+        refused: gets the files that are no volume, or there twice, and folders whose names are not
+            quite those of the releases.
     """
     found: dict[str, tuple[Path, str]] = {}
+    names = [folder.format(word) for folder in RELEASE_FOLDERS.values() for word in WORDS]
+    refuse_misnamed(root, names, refused)
     releases = RELEASE_FOLDERS if release == "auto" else {release: RELEASE_FOLDERS[release]}
     for kind, folder in releases.items():
         for word in WORDS:

@@ -25,7 +25,7 @@ from data_prep.rad_chestct_tables import (
     read_labels,
     read_summary,
 )
-from data_prep.walk import Tree, describe_skipped, walk
+from data_prep.walk import Tree, describe_skipped, refuse_lost_links, walk
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
     DatasetDescription,
@@ -69,6 +69,7 @@ def prepare_rad_chestct(
     present, unused = read_labels(root, refused)
     tree = walk(root)
     records = list(_records(root, tree, scans, present, split, refused))
+    refuse_lost_links(tree, root, records, refused)
     taken = {record.volume_id for record in records}
     dataset = DatasetDescription(
         source="Rad-ChestCT",

@@ -7,7 +7,9 @@ them.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+from mg3d.preparation.records import Refusal
 
 
 def hold_out(
@@ -36,21 +38,26 @@ def hold_out(
     return chosen
 
 
-def deal_folds(stratum: Mapping[str, Hashable], folds: int, seed: int) -> dict[str, int]:
+def deal_folds(
+    stratum: Mapping[str, Hashable], folds: int, seed: int, refused: Sequence[Refusal] = ()
+) -> dict[str, int]:
     """Stratified folds: patient -> fold, 0 to folds - 1; sizes differ by at most one.
 
     Args:
         stratum: patient -> stratum, such as the diagnosis; each is spread evenly over the folds.
         folds: 2 or more.
         seed: another seed makes other folds.
+        refused: why patients are missing, for the error.
 
     Raises:
         ValueError: if there are fewer than 2 folds, or fewer patients than folds.
     """
     if folds < 2 or len(stratum) < folds:
+        lost = [refusal for refusal in refused if not refusal.by_rule]
+        told = f"; {len(lost)} were refused, first {lost[0].file}: {lost[0].reason}" if lost else ""
         raise ValueError(
             f"{folds} folds of {len(stratum)} patients: expected 2 folds or more, and a patient "
-            "for each; ask for fewer folds"
+            f"for each; ask for fewer folds{told}"
         )
     by_stratum: dict[str, list[str]] = defaultdict(list)
     for patient, value in stratum.items():

@@ -19,7 +19,7 @@ from data_prep.command import importer_parser, options_from, run
 from data_prep.ct_rate_tables import read_age
 from data_prep.splits import deal_folds
 from data_prep.tables import TableError, read_label, read_table, show
-from data_prep.walk import Tree, describe_skipped, walk
+from data_prep.walk import Tree, describe_skipped, refuse_lost_links, walk
 from mg3d.preparation.prepare import (
     DEFAULT_OPTIONS,
     DatasetDescription,
@@ -66,9 +66,10 @@ def prepare_stoic2021(
     root = Path(source)
     refused: list[Refusal] = []
     labels = _read_reference(root, refused)
-    fold_of = deal_folds(labels, folds, seed) if labels else {}
+    fold_of = deal_folds(labels, folds, seed, refused) if labels else {}
     tree = walk(root / MHA)
     records = list(_records(root, tree, labels, fold_of, fold, refused))
+    refuse_lost_links(tree, root, records, refused)
     present = {record.patient_id for record in records}
     dataset = DatasetDescription(
         source="STOIC2021",
@@ -124,7 +125,11 @@ def _records(
     already = {refusal.file for refusal in refused}
     for path in tree.files:
         file, patient = path.relative_to(root).as_posix(), path.stem
-        if path.suffix != ".mha" or path.parent != root / MHA or file in already:
+        if path.suffix.lower() not in (".mha", ".mhd") or file in already:
+            continue
+        if path.suffix.lower() == ".mhd" or path.parent != root / MHA:
+            place = f"{MHA.as_posix()}/{patient}.mha"
+            refused.append(Refusal(file, f"expected {place}; save it or move it there"))
             continue
         if patient not in labels:
             refused.append(Refusal(file, f"no row for patient {patient} in {REFERENCE.as_posix()}"))

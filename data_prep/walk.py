@@ -7,13 +7,22 @@ module.
 
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mg3d.preparation.records import named
+from mg3d.preparation.records import Refusal, ScanRecord, named
+from mg3d.volumes.readers.payload import leads_nowhere
 
-__all__ = ["Tree", "describe_skipped", "is_left_behind", "walk"]
+__all__ = [
+    "Tree",
+    "describe_skipped",
+    "is_left_behind",
+    "refuse_lost_links",
+    "refuse_misnamed",
+    "walk",
+]
 
 LOG = logging.getLogger("mg3d.preparation")  # shown by the command line
 LEFT_BEHIND = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
@@ -84,6 +93,47 @@ def describe_skipped(tree: Tree, root: Path) -> dict[str, Any]:
         skipped[0],
     )
     return {"skipped_files": named(skipped)}
+
+
+def refuse_lost_links(
+    tree: Tree, root: Path, records: Iterable[ScanRecord], refused: list[Refusal]
+) -> None:
+    """Refuse by name every link that leads nowhere, whatever it is called.
+
+    Args:
+        tree: what was walked.
+        root: files are named relative to it.
+        records: a link that is a record's volume or masks is refused when that is read.
+        refused: gets the others.
+    """
+    known = {path for record in records for path in (record.volume, record.masks)}
+    already = {refusal.file for refusal in refused}
+    for path in tree.files:
+        file = path.relative_to(root).as_posix()
+        if path not in known and file not in already and leads_nowhere(path):
+            reason = "a link that leads nowhere; fetch what it stands for, or remove it"
+            refused.append(Refusal(file, reason))
+
+
+def refuse_misnamed(root: Path, names: Iterable[str], refused: list[Refusal]) -> None:
+    """Refuse folders whose names differ from an expected one by case or blanks alone.
+
+    Nothing in them would be read, and nobody would miss it.
+    """
+    expected = {_bare(name): name for name in names}
+    found = sorted(root.iterdir()) if root.is_dir() else []
+    for path in found:
+        name = expected.get(_bare(path.name), path.name)
+        if name == path.name or not path.is_dir():
+            continue
+        if (root / name).exists() and path.samefile(root / name):  # a disk that ignores case
+            continue
+        reason = f"nothing in it was read: expected the name {name}; rename the folder"
+        refused.append(Refusal(path.name, reason))
+
+
+def _bare(name: str) -> str:
+    return "".join(name.casefold().split())
 
 
 def _walk(
