@@ -31,6 +31,8 @@ FEW = {
     # hooks of a figure
     "handles",
     "model.named_modules()",
+    # blocks of SSM's pairs: of more than 2,048 sentences, so that they fit in memory
+    "range(0, len(patient), rows)",
     # the three axes of a volume
     "volume_shape",
     "mean_shape or ()",

@@ -23,8 +23,15 @@ from mg3d.distributed import gather, gather_offset
 from mg3d.model import MG3D, Features
 from mg3d.objectives.collapse import feature_spread
 from mg3d.objectives.objective import Baseline, Objective, TrainingPatients
-from mg3d.objectives.precision import cosines
+from mg3d.objectives.precision import cosines, unit_length
 from mg3d.objectives.sfr import SentenceProjection
+from mg3d.objectives.ssm_blocks import (
+    PAIRS_AT_ONCE,
+    blocked_ssm_loss,
+    check_thresholds,
+    compare_words,
+    pairs_of_patients,
+)
 
 
 @dataclass(frozen=True)
@@ -77,21 +84,37 @@ class SSM(Objective):
         """The features that are compared; each entry between -1 and 1."""
         return self.head(informed).tanh()
 
-    def compare(self, features: Features, batch: Batch) -> SentencePairs:
-        """The pairs of the global batch."""
+    def sentences(
+        self, features: Features, batch: Batch
+    ) -> tuple[Float[Tensor, "S h"], Float[Tensor, "S e"], Int[Tensor, " S"]]:
+        """Visual features, identities and patients of the global batch's sentences."""
         real = ~batch.sentence_padding
         patient = real.nonzero()[:, 0] + gather_offset(batch.sentence_padding)
+        visual = self.visual(features.informed_sentences[real])
+        return gather(visual), gather(features.identity[real]), gather(patient)
+
+    def compare(self, features: Features, batch: Batch) -> SentencePairs:
+        """The pairs of the global batch."""
         return compare_sentences(
-            gather(self.visual(features.informed_sentences[real])),
-            gather(features.identity[real]),
-            gather(patient),
+            *self.sentences(features, batch),
             same_above=self.same_above,
             different_below=self.different_below,
         )
 
     def forward(self, features: Features, batch: Batch) -> Float[Tensor, ""]:
-        """Mean over pairs of patients of the mean error over their pairs of sentences."""
-        return ssm_loss(self.compare(features, batch))
+        """Mean over pairs of patients of the mean error over their pairs of sentences.
+
+        More than `PAIRS_AT_ONCE` pairs of sentences are compared by blocks.
+        """
+        visual, identity, patient = self.sentences(features, batch)
+        above, below = self.same_above, self.different_below
+        if len(patient) ** 2 > PAIRS_AT_ONCE:
+            return blocked_ssm_loss(
+                visual, identity, patient, same_above=above, different_below=below
+            )
+        return ssm_loss(
+            compare_sentences(visual, identity, patient, same_above=above, different_below=below)
+        )
 
     def baseline(self, features: Features, batch: Batch, train: TrainingPatients) -> Baseline:
         """`identical_loss`, `collapsed_loss` and the spread of the features."""
@@ -127,23 +150,15 @@ def compare_sentences(
     """
     check_thresholds(same_above, different_below)
     sentences_of = torch.bincount(patient)  # (B,)
-    num_patients = int((sentences_of > 0).sum())
-    if num_patients < 2:
-        raise ValueError(
-            f"SSM compares patients with one another, but this batch holds {num_patients} with a "
-            "sentence; use batch_size >= 2 and drop_last=True"
-        )
+    num_pairs = pairs_of_patients(sentences_of)
 
     visual_cosine = cosines(visual, visual)
     with torch.no_grad():
-        word_cosine = cosines(identity, identity)
-        same = word_cosine >= same_above
-        decided = same | (word_cosine <= different_below)
-        target = torch.where(same, word_cosine, 0.0)
+        words = unit_length(identity)
+        target, decided = compare_words(words, words, same_above, different_below)
 
         # Each pair of patients counts once (b < c), and equally whatever the reports' lengths.
         share = 1 / sentences_of[patient].to(visual_cosine.dtype)
-        num_pairs = num_patients * (num_patients - 1) / 2
         weight = (patient[:, None] < patient) * share[:, None] * share / num_pairs
 
     return SentencePairs(visual_cosine, target, decided, weight, patient)
@@ -176,16 +191,3 @@ def collapsed_loss(pairs: SentencePairs) -> Float[Tensor, ""]:
             middle.expand_as(pairs.target), pairs.target, pairs.decided, pairs.weight, pairs.patient
         )
     )
-
-
-def check_thresholds(same_above: float, different_below: float) -> None:
-    """Refuse thresholds in the wrong order.
-
-    Raises:
-        ValueError: if they cross.
-    """
-    if different_below >= same_above:
-        raise ValueError(
-            f"different_below ({different_below}) must be smaller than same_above ({same_above}); "
-            "the paper's are 0.6 and 0.9"
-        )
