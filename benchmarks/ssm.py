@@ -1,7 +1,8 @@
-"""Sentence pairs: one product for the whole batch against a loop over pairs of patients.
+"""Sentence pairs: all at once, by blocks of rows, or in a loop over pairs of patients.
 
 `python -m benchmarks.ssm` prints one JSON line per measurement: seconds of forward and backward and
-peak memory of the SSM loss, up to 64 patients of 80 sentences.
+peak memory of the SSM loss, up to 64 patients of 80 sentences; by blocks, as the library computes
+more than 2,048 sentences, up to 512 patients. Ratios are seconds of the loop by seconds of a form.
 
 Source: MG-3D (arXiv 2412.05876), SSM; its released code loops over pairs of patients.
 """
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from benchmarks.measure import alternate, command_line, extra_gib, in_fresh_process, machine, show
 from mg3d.objectives.ssm import compare_sentences, ssm_loss
+from mg3d.objectives.ssm_blocks import blocked_ssm_loss
 
 FEATURE, IDENTITY = 128, 768
 
@@ -24,8 +26,15 @@ FEATURE, IDENTITY = 128, 768
 def closed(
     visual: Float[Tensor, "S h"], identity: Float[Tensor, "S e"], patient: Int[Tensor, " S"]
 ) -> Float[Tensor, ""]:
-    """The library's implementation."""
+    """The library's implementation up to 2,048 sentences: all pairs at once."""
     return ssm_loss(compare_sentences(visual, identity, patient))
+
+
+def blocks(
+    visual: Float[Tensor, "S h"], identity: Float[Tensor, "S e"], patient: Int[Tensor, " S"]
+) -> Float[Tensor, ""]:
+    """The library's implementation above 2,048 sentences: by blocks of rows."""
+    return blocked_ssm_loss(visual, identity, patient)
 
 
 def looped(
@@ -43,7 +52,7 @@ def looped(
     return torch.stack(losses).mean()
 
 
-FORMS = {"closed": closed, "looped": looped}
+FORMS = {"closed": closed, "blocks": blocks, "looped": looped}
 
 
 def prepare(form: str, patients: int, sentences: int, device: str = "cpu") -> Callable[[], None]:
@@ -65,28 +74,32 @@ def prepare(form: str, patients: int, sentences: int, device: str = "cpu") -> Ca
 
 
 def measure_one(settings: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of both forms in turn, or the memory of one."""
+    """Seconds of the forms in turn, or the memory of one."""
     sizes = {key: settings[key] for key in ("patients", "sentences", "device")}
     if settings["measure"] == "memory":
         prepare(settings["form"], 2, 2, settings["device"])()  # warm-up: loads libraries
         extra = extra_gib(prepare(settings["form"], **sizes), settings["device"])
         return {**settings, "extra_mib": None if extra is None else extra * 1024}
-    runs = {form: prepare(form, **sizes) for form in FORMS}
+    runs = {form: prepare(form, **sizes) for form in settings["compared"]}
     seconds = alternate(runs, settings["repeats"], settings["device"])
     ratios = {
-        name: seconds["looped"][key] / seconds["closed"][key]
+        f"{name}_{form}": seconds["looped"][key] / seconds[form][key]
+        for form in ("closed", "blocks")
         for name, key in (("ratio", "seconds"), ("cpu_ratio", "cpu_seconds"))
+        if "looped" in seconds
     }
     return {**settings, "forms": seconds, **ratios}
 
 
 def jobs(toy: bool, device: str, repeats: int) -> Iterator[dict[str, Any]]:
-    """Growth with the number of patients, then with the sentences of each."""
+    """Growth with the number of patients, then with the sentences of each, then by blocks alone."""
     sizes = [(4, 20), (16, 20), (64, 20), (64, 40), (64, 80)]
-    for patients, sentences in [(2, 3), (3, 5)] if toy else sizes:
+    cases = [(*size, list(FORMS)) for size in ([(2, 3), (3, 5)] if toy else sizes)]
+    cases += [(4, 5, ["blocks"])] if toy else [(256, 80, ["blocks"]), (512, 80, ["blocks"])]
+    for patients, sentences, forms in cases:
         base = {"benchmark": "ssm", "device": device, "patients": patients, "sentences": sentences}
-        yield {**base, "measure": "seconds", "repeats": repeats}
-        for form in FORMS:
+        yield {**base, "measure": "seconds", "compared": forms, "repeats": repeats}
+        for form in forms:
             yield {**base, "measure": "memory", "form": form}
 
 

@@ -43,7 +43,7 @@ def form_rows(lines: list[Line], sizes: tuple[str, ...]) -> Iterator[Row]:
             continue
         for form, seconds in line["forms"].items():
             row[f"{form}, s"] = seconds["seconds"]
-            if form != "closed":
+            if form != "closed" and "closed" in line["forms"]:
                 row[f"{form} / closed"] = seconds["seconds"] / line["forms"]["closed"]["seconds"]
     yield from rows.values()
 

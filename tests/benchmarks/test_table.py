@@ -15,6 +15,7 @@ def test_forms_are_compared_in_one_row_a_size():
         },
         {**size, "measure": "memory", "form": "closed", "extra_mib": 1234.5},
         {**size, "measure": "memory", "form": "looped", "extra_mib": None},
+        {**size, "patients": 512, "measure": "seconds", "forms": {"looped": {"seconds": 3.0}}},
     ]
     (table,) = tables(lines)
     assert table.splitlines() == [
@@ -24,6 +25,7 @@ def test_forms_are_compared_in_one_row_a_size():
         "| looped, MiB |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         "| 4 | 20 | 0.5 | 2 | 4 | 1234 | - |",
+        "| 512 | 20 | - | 3 | - | - | - |",
         "",
         "(cpu a good one, threads 2)",
     ]

@@ -119,7 +119,7 @@ def test_memory_does_not_grow_with_the_square_of_the_sentences():
     lengths = (80,) * 100
     visual, identity, patient = sentences(lengths, dtype=torch.float32)
     squared_gb = 4 * len(patient) ** 2 / 1e9
-    blocked_ssm_loss(*sentences((2, 2), dtype=torch.float32))  # what is loaded once
+    blocked_ssm_loss(*sentences((2, 2), dtype=torch.float32))  # warm-up: loads libraries
     before = peak_memory_gb()
     loss, gradient = loss_and_gradient(
         blocked_ssm_loss, visual, identity, patient, pairs_at_once=2**18
