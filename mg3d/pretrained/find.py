@@ -61,12 +61,45 @@ def find_weights(path: Path) -> Origin:
 def _beside(folder: Path) -> Origin | None:
     """The origin of a folder that we wrote; None if we did not."""
     if (folder / STATE).is_file() and (folder / MODEL).is_file():
-        state = json.loads((folder / STATE).read_text())
+        state = _read(folder / STATE, ("step", "config"))
         layout = f"mg3d run, checkpoint of step {state['step']}"
         return Origin(folder / MODEL, layout, "pretraining", state["config"])
     if (folder / CONFIG).is_file() and (folder / MODEL).is_file():
-        config = json.loads((folder / CONFIG).read_text())
-        if isinstance(config, dict) and config.get("model_type") == MODEL_TYPE:
+        config = _read(folder / CONFIG)
+        if config.get("model_type") == MODEL_TYPE:
+            _check(folder / CONFIG, config, ("part",))
+            if config["part"] not in PARTS:
+                raise ValueError(
+                    f"{folder / CONFIG} names the part {config['part']!r}, expected one of "
+                    f"{', '.join(PARTS)}; save the model again"
+                )
+            needed = (
+                ("encoder", "encoder_settings") if config["part"] == "encoder" else ("settings",)
+            )
+            _check(folder / CONFIG, config, needed)
             layout = f"mg3d {config.get('mg3d_version')}, save_pretrained"
             return Origin(folder / MODEL, layout, config["part"], config)
     return None
+
+
+def _read(path: Path, needed: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A JSON file beside weights; {} where it holds no mapping and nothing is needed of it."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:  # not JSON, or not text
+        raise ValueError(
+            f"{path} is not JSON ({error}); copy it again, or give the file of weights alone in "
+            "another folder"
+        ) from error
+    content = content if isinstance(content, dict) else {}
+    _check(path, content, needed)
+    return content
+
+
+def _check(path: Path, content: Mapping[str, Any], needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in content]
+    if missing:
+        raise ValueError(
+            f"{path} does not say {' and '.join(missing)}, which building the module needs; take "
+            "the file that was saved with the weights"
+        )

@@ -37,3 +37,31 @@ def test_a_folder_without_weights_is_named(tmp_path):
 def test_a_file_is_itself_where_nothing_beside_it_is_ours(tmp_path):
     (tmp_path / "model.safetensors").touch()
     assert find_weights(tmp_path / "model.safetensors").held == ""
+
+
+OURS = {"model_type": "mg3d", "part": "encoder", "encoder": "unet3d", "encoder_settings": {}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("config.json", "{", r"config\.json is not JSON"),
+        (
+            "config.json",
+            json.dumps(OURS | {"part": "enc"}),
+            r"the part 'enc', expected one of enco",
+        ),
+        *(
+            ("config.json", json.dumps({k: v for k, v in OURS.items() if k != left}), f"say {left}")
+            for left in ("part", "encoder", "encoder_settings")
+        ),
+        ("config.json", json.dumps(OURS | {"part": "model"}), "does not say settings"),
+        ("state.json", "{", r"state\.json is not JSON"),
+        ("state.json", '{"step": 3}', "does not say config, which building"),
+    ],
+)
+def test_a_damaged_description_beside_weights_is_named(tmp_path, name, text, message):
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        find_weights(tmp_path)
