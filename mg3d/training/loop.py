@@ -12,7 +12,14 @@ from mg3d.training.fit import fit
 from mg3d.training.heldout import held_out_losses
 from mg3d.training.history import History
 from mg3d.training.optimiser import build_optimiser, rate_of
-from mg3d.training.patients import fit_batch, hidden_batches, known_of, load_patients, taught_by
+from mg3d.training.patients import (
+    fit_batch,
+    hidden_batches,
+    known_of,
+    load_patients,
+    taught_by,
+    unread_words,
+)
 from mg3d.training.run_folder import RunFolder
 from mg3d.training.run_log import RunLog
 from mg3d.training.step import Pretraining, build_pretraining, pretrain_step
@@ -79,6 +86,8 @@ def pretrain(
     train, val = load_patients(config, Path(data_dir), text.tokenizer)
     config, notes = fit_batch(config, len(train.patients), devices.world)
     weights, left_out = taught_by(pretraining, config)
+    unread = unread_words(train, text.tokenizer)
+    lines = [str(train.left_out + val.left_out), *unread, *notes, *left_out]
     if not goes_on:
         pretraining.start(known_of(train, text.vocabulary_size))
     fitted = fit(
@@ -103,7 +112,7 @@ def pretrain(
             overwrite=overwrite,
             data=fingerprint(train, val),
         ),
-        log=RunLog(log, [str(train.left_out + val.left_out), *notes, *left_out], progress),
+        log=RunLog(log, lines, progress),
     )
     return Run(pretraining=pretraining, config=config, train=train, val=val, **vars(fitted))
 

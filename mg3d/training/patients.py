@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -109,6 +110,27 @@ def taught_by(
     if len(left_out) == len(weights):
         raise ValueError(f"{why}; take a larger batch_size, or a smaller accumulation")
     return {n: w for n, w in weights.items() if n not in left_out}, [f"left out: {why}"]
+
+
+def unread_words(dataset: VolumeReportDataset, tokenizer: Any) -> list[str]:
+    """A line where more than 1 % of the words are unknown to the tokenizer: they all read alike.
+
+    Reports in another language or script than the text encoder's fit into any number of tokens,
+    and say nothing.
+
+    Args:
+        dataset: its reports are tokens already.
+        tokenizer: that made them.
+    """
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    words = torch.cat([report.tokens[report.word >= 0] for report in dataset.reports])
+    count = 0 if unknown is None else int((words == unknown).sum())
+    if count * 100 <= len(words):
+        return []
+    return [
+        f"reports: {count} of {len(words)} tokens are unknown to the tokenizer and read as one and "
+        "the same word; take a text encoder for the language of the reports"
+    ]
 
 
 def shown_batches(

@@ -230,3 +230,20 @@ def test_a_run_goes_on_with_the_data_it_began_with_wherever_the_folder_is(
     train(config, "other", stop_after=1)
     with pytest.raises(ValueError, match="was trained on other data"):
         train(config, "other", resume=True, data=tmp_path / "moved")
+
+
+def test_reports_in_a_script_that_the_text_encoder_cannot_read_are_said(
+    train, config, prepared, tmp_path
+):
+    shutil.copytree(prepared, tmp_path / "russian")
+    table = tmp_path / "russian" / "manifest.csv"
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    rows["findings"], rows["impression"] = "Выпота нет.", "Норма."
+    rows.to_csv(table, index=False)
+    said = []
+    train(config, data=tmp_path / "russian", stop_after=1, log=said.append)
+    patients = sum(rows["split"] == "train")
+    assert f"reports: {3 * patients} of {5 * patients} tokens are unknown" in "\n".join(said)
+    said.clear()
+    train(config, "own", stop_after=1, log=said.append)
+    assert "unknown" not in "\n".join(said)
