@@ -21,7 +21,7 @@ from mg3d.data.manifest import FACTS_NAME, NAME, read_manifest
 # and the importers are not listed: the data they write are hashed.
 NUMERICS = (
     *("text", "data", "encoders", "attention", "model", "objectives", "training", "evaluation"),
-    "distributed",
+    *("distributed", "modes", "experiments/reports", "experiments/scored"),
 )
 LENGTH = 16  # hexadecimal digits
 
@@ -85,11 +85,15 @@ def code_fingerprint(work: Callable[..., Any] | None = None) -> str:
 
 @cache
 def _library_code() -> str:
+    return _syntax(sorted(_library_files()))
+
+
+def _library_files() -> list[Path]:
     (root,) = map(Path, mg3d.__path__)
     files = [root / f"{room}.py" for room in NUMERICS if (root / f"{room}.py").is_file()]
     for room in NUMERICS:
         files += (root / room).rglob("*.py")
-    return _syntax(sorted(files))
+    return files
 
 
 def _syntax(files: Iterable[Path]) -> str:

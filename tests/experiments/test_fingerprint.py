@@ -44,6 +44,14 @@ def test_every_room_that_is_hashed_exists():
         assert (root / room).is_dir() or (root / f"{room}.py").is_file(), room
 
 
+@pytest.mark.parametrize(
+    "name", ["modes.py", "experiments/reports.py", "experiments/scored.py", "training/fit.py"]
+)
+def test_code_that_decides_numbers_beside_the_run_s_own_module_is_hashed(name):
+    (root,) = map(fingerprint.Path, fingerprint.mg3d.__path__)
+    assert root / name in fingerprint._library_files()
+
+
 @pytest.fixture
 def folder(tmp_path):
     facts = {"voxels_sha256": "abc", "settings": {"hu_window": [-1000, 1000]}, "tool": "mg3d 0"}
