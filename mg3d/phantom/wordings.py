@@ -1,8 +1,8 @@
 """What a phantom's radiologist can say: several wordings for every finding and its absence.
 
 The wordings are this project's own, in the manner of CT-RATE's translated reports. A wording is a
-format string; `report.Words` lists the fields it may use. Each names another subset of side, lobe,
-size, count and severity, so that two reports on one patient differ in what they tell.
+format string whose fields, such as {onside} and {where}, `mg3d.phantom.report` fills in. Each names
+another subset of them, so that two reports on one patient differ in what they tell.
 """
 
 # Where in a report a finding is told. Medical material is told where it lies.
