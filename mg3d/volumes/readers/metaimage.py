@@ -24,7 +24,7 @@ from mg3d.volumes.readers.meta_fields import (
     one_of,
     read_fields,
 )
-from mg3d.volumes.readers.payload import Payload, VolumeError, open_payload
+from mg3d.volumes.readers.payload import GZIP, Payload, VolumeError, open_payload
 from mg3d.volumes.readers.stored import (
     LPS_TO_RAS,
     MODALITIES,
@@ -276,4 +276,6 @@ def _open_voxels(path: Path, header: MetaHeader) -> Iterator[Payload]:
         )
     with header.data.open("rb") as file:
         file.seek(offset)
-        yield Payload(header.data, file, size - offset, "zlib" if header.packed else "")
+        packed = "gzip" if file.read(len(GZIP)) == GZIP else "zlib"  # MetaIO unpacks both
+        file.seek(offset)
+        yield Payload(header.data, file, size - offset, packed if header.packed else "")

@@ -1,3 +1,4 @@
+import gzip
 import zlib
 
 import numpy as np
@@ -54,6 +55,16 @@ def test_number_types_and_byte_orders(kind, order, tmp_path):
         write(tmp_path / "a.mha", content, ElementType=kind, BinaryDataByteOrderMSB=msb)
     )
     np.testing.assert_array_equal(back(volume), values)
+
+
+def test_voxels_packed_as_gzip_equal_plain_ones(tmp_path):
+    packed = gzip.compress(voxel_bytes())
+    volume = read_volume(write(tmp_path / "a.mha", packed, CompressedData="True"))
+    np.testing.assert_array_equal(back(volume), hu_like())
+    damaged = packed[:-8] + b"abcd" + packed[-4:]
+    path = write(tmp_path / "b.mha", damaged, CompressedData="True")
+    with pytest.raises(VolumeError, match="gzip CRC mismatch"):
+        read_volume(path)
 
 
 def test_packed_and_separate_voxels_equal_plain_ones(tmp_path):
