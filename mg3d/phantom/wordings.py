@@ -1,7 +1,7 @@
 """What a phantom's radiologist can say: several wordings for every finding and its absence.
 
 The wordings are this project's own, in the manner of CT-RATE's translated reports. A wording is a
-format string whose fields, such as {onside} and {where}, `mg3d.phantom.report` fills in. Each names
+format string whose fields, such as {sev} and {where}, `mg3d.phantom.report` fills in. Each names
 another subset of them, so that two reports on one patient differ in what they tell.
 """
 
