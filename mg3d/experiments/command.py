@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from mg3d.config import PRESETS
-from mg3d.experiments.grid import Point, RunsFailedError, Work, run_grid, work_side_by_side
+from mg3d.experiments.grid import (
+    SOME_FAILED,
+    Point,
+    RunsFailedError,
+    Work,
+    run_grid,
+    work_side_by_side,
+)
 
 Points = Callable[[argparse.Namespace], Sequence[Point]]
 
@@ -72,7 +79,7 @@ def run_experiment(
         show: name of a switch -> function that formats the table instead of CSV.
 
     Raises:
-        SystemExit: with a one-line message: status 2 if the arguments or the data are wrong, 1 if
+        SystemExit: with a one-line message: status 2 if the arguments or the data are wrong, 3 if
             runs failed; the table then holds the others.
     """
     given = sys.argv[1:] if arguments is None else arguments
@@ -100,7 +107,7 @@ def run_experiment(
         table.to_csv(sys.stdout, index=False)
     if failed:
         print(f"{parser.prog}: error: {failed}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(SOME_FAILED)
 
 
 def _positive(text: str) -> int:

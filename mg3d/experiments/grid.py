@@ -33,6 +33,9 @@ Work = Callable[["Point", Path], Scores]
 FAILURES = (ArithmeticError, ValueError, RuntimeError, OSError)
 
 
+SOME_FAILED = 3  # exit status of a command some of whose runs failed
+
+
 class RunsFailedError(RuntimeError):
     """Some runs of a grid failed; the others were made and are kept.
 
@@ -200,7 +203,7 @@ def work_side_by_side(command: Sequence[str], processes: int) -> None:
     ]
     for process in running:
         status = process.wait()
-        if status:
+        if status not in (0, SOME_FAILED):  # a failed run keeps no other from being made
             raise subprocess.CalledProcessError(status, list(command))
 
 

@@ -75,10 +75,10 @@ def test_a_wrong_call_exits_with_2_and_names_what_is_wrong(call, capsys, more, n
     assert not said.out
 
 
-def test_a_run_that_fails_is_one_line_and_status_1_beside_the_table_of_the_others(call, capsys):
+def test_a_run_that_fails_is_one_line_and_status_3_beside_the_table_of_the_others(call, capsys):
     with pytest.raises(SystemExit) as stopped:
         call("--seeds", "13", "2")
-    assert stopped.value.code == 1
+    assert stopped.value.code == 3
     said = capsys.readouterr()
     assert pd.read_csv(io.StringIO(said.out))["seed"].tolist() == [2]
     assert "error: 1 runs of the grid failed, first 13 (loss is NaN)" in said.err.splitlines()[-1]

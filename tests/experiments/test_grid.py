@@ -162,3 +162,9 @@ def test_a_run_that_fails_keeps_no_other_from_being_made(points, tmp_path):
     assert MADE == [0, 2, 3]
     assert caught.value.table["configuration"].unique().tolist() == ["row 0", "row 2", "row 3"]
     assert "row 1: failed (loss is NaN)" in said
+
+
+def test_a_failed_run_of_one_process_stops_none_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "ends_with_3.py").write_text("raise SystemExit(3)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    work_side_by_side(["ends_with_3"], 2)
