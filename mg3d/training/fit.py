@@ -136,11 +136,20 @@ def fit(
         )
         engine.restore(begun)
         told.begin(devices.describe(batch_size, folder.path if folder else None))
+        if folder and folder.resume:
+            told.line(_resumed(begun))
         book = _Book(engine, folder, told, begun, measure, measure_every)
         done = _repeat(engine, book, ahead, stream, learning_rate, max_seconds)
         final = book.final or book.measured()  # if no step was left to take
         engine.release()
     return Fitted(book.history, done, book.seconds(), book.initial, final)
+
+
+def _resumed(begun: Progress) -> str:
+    """Where a run that was to be continued starts."""
+    if begun.step:
+        return f"continues after step {begun.step}"
+    return "there is no checkpoint to continue from: starts at step 0"
 
 
 def _repeat(

@@ -404,3 +404,14 @@ def test_a_run_started_again_and_killed_at_once_does_not_go_on_from_the_one_befo
     module, fitted = train(folder=RunFolder(tmp_path, resume=True), steps=8)
     assert [row["step"] for row in fitted.history.rows] == list(range(1, 9))
     assert same(module, train(steps=8)[0])
+
+
+def test_a_continued_run_says_where_it_starts(tmp_path):
+    said = []
+    log = RunLog(line=said.append, progress=False)
+    train(folder=RunFolder(tmp_path / "run", resume=True), stop_after=2, log=log)
+    train(folder=RunFolder(tmp_path / "run", resume=True), log=log)
+    assert [line for line in said if "step" in line] == [
+        "there is no checkpoint to continue from: starts at step 0",
+        "continues after step 2",
+    ]
