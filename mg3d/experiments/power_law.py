@@ -3,7 +3,7 @@
 One size: L(n) = E + A n^-alpha. Model and data: L(N, D) = E + A N^-alpha + B D^-beta. E is the loss
 that no size removes, each other term what a larger model or more data would still remove.
 
-Source: Hoffmann et al. 2022 (arXiv 2203.15556), section 3.3 and equation 3: the joint law, and its
+Source: Hoffmann et al. 2022 (arXiv 2203.15556), approach 3 (section 3.3): the joint law, and its
 fit by a Huber loss on the difference of log losses from a grid of starts, with their width 1e-3.
 Other than there, the Huber width grows with the noise of the points (1.345 times the robust spread
 of the residuals, the usual choice), the starts solve E, A and B for given exponents, and scipy's
