@@ -5,7 +5,7 @@ from types import ModuleType
 
 __all__ = [
     *("curves", "growth", "hounsfield", "hu_report", "matrices", "overlay", "preprocessing"),
-    *("proportions", "report", "slices", "thresholds", "widgets"),
+    *("plate", "proportions", "report", "slices", "thresholds", "widgets"),
 ]
 
 
