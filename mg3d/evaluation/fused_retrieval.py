@@ -24,6 +24,8 @@ from mg3d.modes import evaluating
 from mg3d.objectives.cml import CML
 from mg3d.objectives.contrastive import ContrastiveHead
 
+MOST_PAIRS = 8192  # at a time: more would save no product, and leave the processor's cache
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -133,7 +135,7 @@ def block_sizes(
             f"memory_gb must be at least {needed:.3g} for one pair of this model and reports of "
             f"{num_sentences} sentences, got {memory_gb}"
         )
-    return Blocks(reports, volumes)
+    return Blocks(reports, min(volumes, max(1, MOST_PAIRS // reports)))
 
 
 class _Reports:
