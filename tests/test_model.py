@@ -141,7 +141,9 @@ def test_hidden_words_leave_no_trace_in_what_repairs_them(model, hidden):
 def test_a_report_means_the_same_beside_a_longer_one(
     config, text_encoder, patients, stack, attention
 ):
-    model = build_model(settings.change(config, attention=attention), text_encoder).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_model(settings.change(config, attention=attention), text_encoder).eval()
 
     def both(chosen, length):
         batch = stack(chosen)
@@ -159,8 +161,9 @@ def test_a_report_means_the_same_beside_a_longer_one(
     short = patients[1]
     alone = both([short], len(short.report.tokens))
     beside = both([patients[0], short], len(short.report.tokens))
-    for name, value in alone.items():
-        torch.testing.assert_close(beside[name], value, atol=1e-5, rtol=1e-5, msg=name)
+    for name, value in alone.items():  # one volume and two may be convolved in another order
+        atol = 5e-5 * max(1.0, value.abs().max().item())
+        torch.testing.assert_close(beside[name], value, atol=atol, rtol=1e-5, msg=name)
 
 
 def test_patients_in_another_order_give_features_in_that_order(model, patients, stack):
