@@ -84,7 +84,7 @@ def load_pretrained(
     filename: str | None = None,
     revision: str | None = None,
     token: str | None = None,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], object] = print,
 ) -> Loaded:
     """Read weights, check them, fill a module with them; report what became of each.
 

@@ -1,0 +1,1 @@
+"""Downstream tasks through one interface: what differs is four functions, the rest is shared."""

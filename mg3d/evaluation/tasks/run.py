@@ -1,0 +1,292 @@
+"""One downstream run, the same for every task: weights, training, predictions, rows of the ledger.
+
+run.json       what the rows share, and every setting
+known.json     what baselines know of the training patients
+predictions/   one folder a split, one file a patient
+ledger.csv     the rows
+beside what `mg3d.training.fit` writes (history.csv, checkpoint/).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import nn
+
+from mg3d.data.manifest import LEAK
+from mg3d.data.split import fingerprint
+from mg3d.evaluation.ledger import KNOWN, LEDGER, RUN, ledger_rows, write_ledger
+from mg3d.evaluation.tasks.batches import task_batches, training_patients
+from mg3d.evaluation.tasks.predictions import begin_predictions, share_of, write_predictions
+from mg3d.evaluation.tasks.registry import find_task
+from mg3d.evaluation.tasks.settings import TaskConfig
+from mg3d.evaluation.tasks.start import Start, start_from
+from mg3d.evaluation.tasks.task import Cases, Task
+from mg3d.evaluation.tasks.tuning import build_task_optimiser, finetune_rate, trained
+from mg3d.modes import evaluating
+from mg3d.training.devices import Devices, start_devices
+from mg3d.training.fit import fit
+from mg3d.training.run_folder import RunFolder
+from mg3d.training.run_log import RunLog
+from mg3d.volumes.volume import replace_file
+
+FREE_SETTINGS = {"compute.workers", "compute.predict_batch", "run.save_every"}
+MEASURED_CASES = 64  # of the held-out split, for the loss in the history
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """A finished downstream run."""
+
+    task: Task
+    network: nn.Module  # as trained
+    folder: Path
+    rows: list[dict[str, Any]]  # of the ledger; empty on processes that write nothing
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The named sets of a run."""
+
+    train: Cases
+    numbers: Int[np.ndarray, " N"]  # cases of `train` that take part
+    held_out: dict[str, Cases]  # evaluation set, and the set that thresholds are chosen on
+    evaluation: str
+    threshold: str  # "": none
+
+
+def run_task(
+    name: str,
+    data: Path,
+    weights: str,
+    output: Path,
+    config: TaskConfig | None = None,
+    *,
+    preset: str = "tiny",
+    evaluate_on: str = "",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool | None = None,
+    log: Callable[[str], object] = print,
+) -> TaskRun:
+    """Fine-tune and evaluate on one task.
+
+    Args:
+        name: of the task, see `registry.TASKS`.
+        data: prepared folder.
+        weights: "scratch", "tiny", a path, or "someone/model" on the hub; see `start_from`.
+        output: folder of the run.
+        config: settings; None: those of the task.
+        preset: of the network from scratch.
+        evaluate_on: "test" or "val"; "": "test" where the data have one, else "val".
+        resume: continue the run that `output` holds.
+        overwrite: start again if `output` holds a run.
+        progress: show a progress bar; None: only in a terminal.
+        log: receives messages of one line.
+
+    Raises:
+        ValueError: if task, data, weights and settings do not go together.
+        FileExistsError: if `output` holds a run and neither `resume` nor `overwrite` is set.
+    """
+    kind = find_task(name)
+    config = config or kind.defaults()
+    task = kind(config)
+    sides = prepare_sides(task, Path(data), evaluate_on)
+    devices = start_devices(
+        precision=config.compute.precision, accumulation=config.finetune.accumulation
+    )
+    say = log if devices.is_main else _silent
+    begin = start_from(weights, part=task.part, preset=preset, seed=config.run.seed, log=say)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.run.seed)
+        network = task.network(begin, sides.train)
+    known = task.known(sides.train, sides.numbers)
+    folder = RunFolder(
+        Path(output),
+        settings={"task": name, "weights": begin.digest, **asdict(config)},
+        free=FREE_SETTINGS,
+        resume=resume,
+        overwrite=overwrite,
+        save_every=config.run.save_every,
+        data=_fingerprint(sides),
+    )
+    _train(task, network, sides, devices, folder, RunLog(say, (_about(network, begin),), progress))
+    if devices.is_main:
+        _write_facts(name, config, sides, begin, known, folder.path)
+    _predict(task, network, sides, devices, folder.path)
+    rows = ledger_rows(folder.path) if devices.is_main else []
+    if devices.is_main:
+        write_ledger(folder.path / LEDGER, rows)
+    return TaskRun(task, network, folder.path, rows)
+
+
+def prepare_sides(task: Task, data: Path, evaluate_on: str = "") -> Sides:
+    """Training cases and the sets that are predicted, without a patient on two sides.
+
+    Raises:
+        ValueError: if the data have no such split, or a patient is in training and elsewhere.
+    """
+    train = task.prepare(data, "train", training=True)
+    there = set(train.split.manifest.rows["split"])
+    evaluation = evaluate_on or ("test" if "test" in there else "val")
+    if evaluation not in ("val", "test") or evaluation not in there:
+        raise ValueError(
+            f"{data} is evaluated on 'test' or 'val', and has the splits "
+            f"{', '.join(sorted(there))}; got evaluate_on '{evaluation}'"
+        )
+    threshold = "val" if evaluation == "test" and "val" in there else ""
+    held_out = {name: task.prepare(data, name) for name in (evaluation, threshold) if name}
+    if LEAK not in str(train.split.manifest.facts):
+        for name, cases in held_out.items():
+            _refuse_shared(train, cases, name)
+    numbers = train.numbers_of(training_patients(train, task.config))
+    return Sides(train, numbers, held_out, evaluation, threshold)
+
+
+def _refuse_shared(train: Cases, other: Cases, name: str) -> None:
+    shared = sorted(set(train.patient_id) & set(other.patient_id))
+    if shared:
+        raise ValueError(
+            f"{train.split.folder / 'manifest.csv'}: {len(shared)} patients are in split 'train' "
+            f"and in split '{name}', first {shared[0]}; put all cases of a patient into one split"
+        )
+
+
+def _train(
+    task: Task,
+    network: nn.Module,
+    sides: Sides,
+    devices: Devices,
+    folder: RunFolder,
+    log: RunLog,
+) -> None:
+    finetune, run = task.config.finetune, task.config.run
+    network.to(devices.device)
+    if not finetune.total_steps or not any(True for _ in trained(network)):
+        folder.find()
+        if devices.is_main:
+            log.begin(f"evaluates without training, writes to {folder.path}")
+        return
+    batches, size = task_batches(task, sides.train, sides.numbers, devices)
+    fit(
+        network,
+        lambda module, batch: task.loss(module(batch), batch),
+        batches,
+        build_task_optimiser(network, finetune, task.encoder_name),
+        steps=finetune.total_steps,
+        seed=run.seed,
+        devices=devices,
+        batch_size=size,
+        learning_rate=lambda progress: finetune_rate(finetune, progress),
+        max_grad_norm=finetune.max_grad_norm,
+        measure=lambda: held_out_loss(task, network, sides, devices.device),
+        measure_every=run.validate_every,
+        folder=folder,
+        log=log,
+    )
+
+
+@torch.no_grad()
+def held_out_loss(
+    task: Task, network: nn.Module, sides: Sides, device: torch.device
+) -> dict[str, float]:
+    """Mean losses of the same held-out cases each time, as `fit` records them.
+
+    They are of the validation split where there is one, else of the evaluation split. Nothing is
+    chosen by them: the weights of the last step are evaluated.
+    """
+    cases = sides.held_out[sides.threshold or sides.evaluation]
+    order = np.random.default_rng(0).permutation(len(cases))[:MEASURED_CASES]
+    size = task.config.finetune.batch_size
+    found: dict[str, list[float]] = {}
+    with evaluating(network):
+        for start in range(0, len(order), size):
+            items = [cases.items[int(n)] for n in order[start : start + size]]
+            batch = cases.collate(items).to(device)
+            for name, loss in task.loss(network(batch), batch).items():
+                found.setdefault(name, []).append(float(loss))
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def _predict(task: Task, network: nn.Module, sides: Sides, devices: Devices, output: Path) -> None:
+    for name, cases in sides.held_out.items():
+        if devices.is_main:
+            begin_predictions(output, name)
+        devices.accelerator.wait_for_everyone()
+        folder = output / "predictions" / name
+        numbers = share_of(cases, devices.rank, devices.world)
+        with evaluating(network):
+            write_predictions(folder, task.predict(network, cases, numbers, folder))
+    devices.accelerator.wait_for_everyone()
+
+
+def _write_facts(
+    name: str,
+    config: TaskConfig,
+    sides: Sides,
+    start: Start,
+    known: Mapping[str, Any],
+    output: Path,
+) -> None:
+    facts = {"task": name, "settings": asdict(config)}
+    facts["row"] = shared_columns(name, config, sides, start)
+    replace_file(output / RUN, (json.dumps(facts, indent=1) + "\n").encode())
+    replace_file(output / KNOWN, (json.dumps(known, indent=1) + "\n").encode())
+
+
+def shared_columns(name: str, config: TaskConfig, sides: Sides, start: Start) -> dict[str, Any]:
+    """The columns of the ledger that all rows of a run share."""
+    split = sides.train.split
+    facts = split.manifest.facts
+    evaluation = sides.held_out[sides.evaluation]
+    own = fingerprint(split, evaluation.split)
+    leak = LEAK in str(facts)
+    notes = [LEAK if leak else "", "training labels permuted" * config.tuning.permute_labels]
+    return {
+        "task": name,
+        "dataset": facts.get("source", "unknown"),
+        "data_version": facts.get("voxels_sha256", "")[:12],
+        "split": str(facts.get("split", "")),
+        "split_hash": own,
+        "fold": ", ".join(sorted(set(evaluation.split.rows["fold"]) - {""})),
+        "seed": config.run.seed,
+        "model": type(start.encoder).__name__,
+        "tuning": config.tuning.tuning,
+        "initialisation": start.name,
+        "weights_hash": start.digest,
+        "loaded_share": round(start.share, 4),
+        "pretrained_on": start.data or ("nothing" if start.name == "scratch" else "not recorded"),
+        "disjoint": "yes" if start.name == "scratch" else "not known",
+        "train_patients": len({sides.train.patient_id[n] for n in sides.numbers}),
+        "train_cases": len(sides.numbers),
+        "steps": config.finetune.total_steps,
+        "selection_set": "none: the last step",
+        "threshold_set": sides.threshold,
+        "evaluation_set": sides.evaluation,
+        "notes": "; ".join(note for note in notes if note),
+    }
+
+
+def _fingerprint(sides: Sides) -> str:
+    others = [cases.split for cases in sides.held_out.values()]
+    return fingerprint(sides.train.split, *others)
+
+
+def _about(network: nn.Module, start: Start) -> str:
+    every = sum(p.numel() for p in network.parameters())
+    learns = sum(p.numel() for _, p in trained(network))
+    origin = (
+        "from scratch"
+        if start.name == "scratch"
+        else f"from {start.name}, {start.share:.1%} of its parameters filled"
+    )
+    return f"{learns:,} of {every:,} parameters are trained; weights {origin}"
+
+
+def _silent(_: str) -> None:
+    """Say nothing: this process is not the main one."""

@@ -1,0 +1,77 @@
+"""Settings of a downstream run, in groups; each task may add a group of its own."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from mg3d.config.checks import Checked, OneOf
+from mg3d.config.settings import (
+    OPTIMISERS,
+    Amount,
+    AugmentationSettings,
+    Count,
+    RunSettings,
+    WholeAmount,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningSettings(Checked):
+    """Which parameters are trained, and on which patients."""
+
+    tuning: Literal["full", "frozen", "lora"] = "full"  # encoder: trained, fixed, or by adapters
+    lora_rank: Count = 8  # rank of the adapters
+    lora_alpha: Count = 16  # their output is multiplied by lora_alpha / lora_rank
+    num_patients: WholeAmount = 0  # training patients whose labels are used, drawn; 0: all
+    permute_labels: bool = False  # control: deal the training labels to other cases
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(Checked):
+    """Batch, optimiser and schedule of fine-tuning."""
+
+    batch_size: Count = 8  # cases, over all processes, per optimiser step
+    accumulation: Count = 1  # micro-batches the batch is split into on each process
+    optimiser: Annotated[str, OneOf(OPTIMISERS)] = "adamw"  # or "adam" (L2)
+    learning_rate: Amount = 1e-3  # of the head, at its highest
+    encoder_factor: Amount = 0.1  # learning rate of the encoder, times that of the head
+    weight_decay: Amount = 1e-2  # of weight matrices; none of biases and norms
+    warmup_steps: WholeAmount = 10  # the learning rate rises linearly, from above 0
+    decay: Literal["cosine", "linear", "constant"] = "cosine"  # after the warm-up
+    total_steps: WholeAmount = 200  # optimiser steps; 0: the weights are evaluated as they are
+    max_grad_norm: Amount = 1.0  # larger gradients are scaled down to this norm; 0: never
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be divisible by accumulation "
+                f"{self.accumulation}; choose an accumulation that divides it"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCompute(Checked):
+    """Settings that change time and memory; they change results by rounding only."""
+
+    precision: Literal["no", "fp16", "bf16"] = "no"  # of products; fp16 needs a GPU
+    workers: WholeAmount = 0  # processes reading volumes; 0: this process
+    predict_batch: Count = 16  # cases predicted at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoSettings(Checked):
+    """A task without settings of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig(Checked):
+    """One downstream run. `own` holds the settings that only this task has."""
+
+    tuning: TuningSettings = field(default_factory=TuningSettings)
+    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    compute: TaskCompute = field(default_factory=TaskCompute)
+    run: RunSettings = field(
+        default_factory=lambda: RunSettings(validate_every=100, save_every=100)
+    )
+    own: Checked = field(default_factory=NoSettings)

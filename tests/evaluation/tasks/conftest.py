@@ -1,0 +1,39 @@
+"""Stand-ins of the data sets: made-up patients in the official layout, through the importers."""
+
+import pytest
+
+from data_prep.cc_ccii import prepare_cc_ccii
+from data_prep.luna16 import prepare_luna16
+from data_prep.phantom.layouts.__main__ import LAYOUTS
+from data_prep.stoic2021 import prepare_stoic2021
+from mg3d.preparation.prepare import PrepareSettings, RunOptions
+from mg3d.volumes.grid import Grid
+from mg3d.volumes.intensity import EightBit
+
+SETS = {  # layout -> patients, importer, prepared form
+    "luna16": (10, prepare_luna16, PrepareSettings(grid=Grid(None, (5.0, 5.0, 5.0)))),
+    "cc_ccii": (
+        15,
+        prepare_cc_ccii,
+        PrepareSettings(grid=Grid((32, 32, 32)), intensity=EightBit()),
+    ),
+    "stoic2021": (15, prepare_stoic2021, PrepareSettings(grid=Grid((32, 32, 32), (10.0,) * 3))),
+}
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory):
+    """Prepared folders by layout, made when they are first asked for."""
+    folders = {}
+
+    def make(layout):
+        if layout not in folders:
+            patients, importer, form = SETS[layout]
+            root = tmp_path_factory.mktemp(layout)
+            LAYOUTS[layout](root / "raw", patients, 0)
+            done = importer(root / "raw", root / "out", RunOptions(settings=form, workers=0))
+            assert not done.refused
+            folders[layout] = done.folder
+        return folders[layout]
+
+    return make
