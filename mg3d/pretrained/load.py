@@ -29,6 +29,7 @@ from mg3d.pretrained.layouts import (
     swin_settings,
 )
 from mg3d.pretrained.released_model import model_kind
+from mg3d.pretrained.shipped import check_example, find_shipped
 from mg3d.pretrained.wrappers import refuse_two_versions, unwrap
 from mg3d.text.encoder import TextEncoder
 from mg3d.training.step import Pretraining, build_pretraining
@@ -90,9 +91,12 @@ def load_pretrained(
 
     Reads our runs, checkpoints and `save_pretrained` folders; released MG-3D checkpoints; MONAI's
     SwinUNETR and what was built on it. The module comes in evaluation mode, on the CPU, in float32.
+    `load_pretrained("tiny")` gives the weights that come with the package, trained on phantom
+    patients.
 
     Args:
-        path_or_id: a file, a folder, or "someone/model" on the hub.
+        path_or_id: a file, a folder, a name of `mg3d.pretrained.shipped`, or "someone/model" on the
+            hub.
         part: "encoder"; "model" (with the fusion); or "pretraining" (with the objectives' heads).
         merging: "released" or "monai", where the layout's own choice is wrong.
         encoder_settings: of the encoder, where they are not those of Swin-B or Swin-L, or to
@@ -108,13 +112,15 @@ def load_pretrained(
     Raises:
         FileNotFoundError: if there is no such path, and no such name on the hub.
         CheckpointError: a ValueError, if the weights are refused; it carries the report.
-        ValueError: if the file holds no weights, or not of anything known here.
+        ValueError: if the file holds no weights, or not of anything known here; if shipped weights
+            no longer fit the library's numbers.
     """
     if part not in PARTS:
         raise ValueError(f"part is one of {', '.join(PARTS)}; got '{part}'")
     if not 0 <= min_share <= 1:
         raise ValueError(f"min_share is a share between 0 and 1, got {min_share}")
-    path = find_folder(path_or_id, filename=filename, revision=revision, token=token)
+    shipped = find_shipped(path_or_id)
+    path = shipped or find_folder(path_or_id, filename=filename, revision=revision, token=token)
     origin = find_weights(path)
     file = read_weights(origin.weights)
     settings = dict(encoder_settings or {}) | ({"merging": merging} if merging else {})
@@ -141,6 +147,8 @@ def load_pretrained(
     log(str(report))
     fill(plan.module, file.tensors, report)
     skips = {ours: file.tensors[theirs] for theirs, ours in plan.skip_blocks.items()}
+    if shipped and not settings and text_encoder is None:  # otherwise another model was asked for
+        check_example(plan.module, shipped)
     return Loaded(plan.module.eval(), report, skips)
 
 
