@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.encoder import ENCODERS, ratios
 
 
+@pytest.mark.thorough
 def test_a_toy_run_measures_both_of_our_paths_beside_monai(repository):
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.encoder", "--toy", "--passes", "training"],

@@ -22,7 +22,7 @@ def at(law, *size):
     return law(np.array([size]))[0]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_intervals_cover_a_planted_law_of_data():
     covered = np.zeros(3, int)
     for seed in range(40):
@@ -40,7 +40,7 @@ def test_intervals_cover_a_planted_law_of_data():
     assert (covered >= 33).all(), covered
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_intervals_cover_a_planted_law_of_model_and_data():
     covered = np.zeros(4, int)
     N, D, _ = GRID

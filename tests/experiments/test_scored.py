@@ -28,6 +28,7 @@ def test_reports_are_the_patients_own_or_other_patients(config, prepared):
         pretraining_point(config, prepared, reports="none")
 
 
+@pytest.mark.thorough
 def test_a_run_is_trained_and_scored_once(config, prepared, tmp_path):
     config = change(config, total_steps=2, weights=config.weights.only("clip", "mlm"))
     own = pretraining_point(config, prepared, configuration="two")

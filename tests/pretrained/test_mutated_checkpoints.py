@@ -81,7 +81,7 @@ def mutant(plain, draw):
 
 
 @pytest.mark.parametrize(
-    "group", [pytest.param(n, marks=pytest.mark.slow if n > 2 else ()) for n in range(8)]
+    "group", [pytest.param(n, marks=pytest.mark.thorough if n > 2 else ()) for n in range(8)]
 )
 def test_15_16_30_a_wrapped_cast_or_extended_file_gives_the_same_maps_or_is_refused_by_name(
     expected, tmp_path, group

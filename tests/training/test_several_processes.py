@@ -50,6 +50,7 @@ def launch(repository, tmp_path):
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
+@pytest.mark.thorough
 def test_two_processes_print_one_first_line_and_one_line_of_json(launch, prepared, tmp_path):
     arguments = ["--data", prepared, "--output", tmp_path / "run", *SMALL]
     done = launch(*TORCHRUN, "-m", "mg3d.training", *arguments)
@@ -74,6 +75,7 @@ def test_accelerate_s_lone_process_says_how_to_start_two(launch, prepared, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.thorough
 def test_26b_a_precision_asked_of_accelerate_alone_is_refused(launch, prepared, tmp_path):
     accelerate = ("accelerate.commands.launch", "--cpu", "--mixed_precision", "bf16")
     arguments = ["--data", prepared, "--output", tmp_path / "run", *SMALL]

@@ -20,6 +20,7 @@ from mg3d.volumes.readers.slice_names import in_order
 from mg3d.volumes.segmentation import check_pair
 from mg3d.volumes.volume import read_volume, to_original
 
+pytestmark = pytest.mark.thorough
 NAME = "DOE^JANE 19530412"
 SMALL = (4, 5, 6)  # columns, rows, slices
 

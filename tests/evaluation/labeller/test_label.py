@@ -94,6 +94,7 @@ def test_there_are_phrases_for_every_finding_and_no_other():
     assert NORMAL.keys() <= PHRASES.keys()
 
 
+@pytest.mark.thorough
 def test_on_phantom_reports_nothing_is_invented_and_what_is_told_is_found():
     plans = [draw_patient(11, patient) for patient in range(1_000)]
     reports = [write_report(plan) for plan in plans]

@@ -7,7 +7,7 @@ from mg3d.evaluation.text_metrics.meteor import meteor, missing
 PAIR = ["the", "heart", "is", "enlarged"]
 
 
-@pytest.mark.slow  # Java reads a 62 MB table first
+@pytest.mark.thorough  # Java reads a 62 MB table first
 def test_meteor_is_the_java_programs_number():
     if missing():
         pytest.skip(missing())
