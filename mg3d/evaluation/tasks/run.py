@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Int
 from torch import nn
 
-from mg3d.data.manifest import LEAK
-from mg3d.data.split import fingerprint
+from mg3d.data.manifest import LEAK, read_manifest
+from mg3d.data.split import PreparedSplit, fingerprint
 from mg3d.evaluation.ledger import KNOWN, LEDGER, RUN, ledger_rows, write_ledger
 from mg3d.evaluation.tasks.batches import task_batches, training_patients
 from mg3d.evaluation.tasks.predictions import begin_predictions, share_of, write_predictions
@@ -53,8 +53,8 @@ class TaskRun:
 class Sides:
     """The named sets of a run."""
 
-    train: Cases
-    numbers: Int[np.ndarray, " N"]  # cases of `train` that take part
+    train: Cases  # the evaluation cases, where a task needs none
+    numbers: Int[np.ndarray, " N"]  # cases of `train` that take part in training
     held_out: dict[str, Cases]  # evaluation set, and the set that thresholds are chosen on
     evaluation: str
     threshold: str  # "": none
@@ -95,13 +95,13 @@ def run_task(
     """
     kind = find_task(name)
     config = config or kind.defaults()
-    task = kind(config)
-    sides = prepare_sides(task, Path(data), evaluate_on)
     devices = start_devices(
         precision=config.compute.precision, accumulation=config.finetune.accumulation
     )
     say = log if devices.is_main else _silent
-    begin = start_from(weights, part=task.part, preset=preset, seed=config.run.seed, log=say)
+    begin = start_from(weights, part=kind.part, preset=preset, seed=config.run.seed, log=say)
+    task = kind(config, begin)
+    sides = prepare_sides(task, Path(data), evaluate_on)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
         network = task.network(begin, sides.train)
@@ -117,7 +117,7 @@ def run_task(
     )
     _train(task, network, sides, devices, folder, RunLog(say, (_about(network, begin),), progress))
     if devices.is_main:
-        _write_facts(name, config, sides, begin, known, folder.path)
+        _write_facts(task, name, sides, begin, known, folder.path)
     _predict(task, network, sides, devices, folder.path)
     rows = ledger_rows(folder.path) if devices.is_main else []
     if devices.is_main:
@@ -131,8 +131,7 @@ def prepare_sides(task: Task, data: Path, evaluate_on: str = "") -> Sides:
     Raises:
         ValueError: if the data have no such split, or a patient is in training and elsewhere.
     """
-    train = task.prepare(data, "train", training=True)
-    there = set(train.split.manifest.rows["split"])
+    there = set(read_manifest(data).rows["split"])
     evaluation = evaluate_on or ("test" if "test" in there else "val")
     if evaluation not in ("val", "test") or evaluation not in there:
         raise ValueError(
@@ -140,6 +139,12 @@ def prepare_sides(task: Task, data: Path, evaluate_on: str = "") -> Sides:
             f"{', '.join(sorted(there))}; got evaluate_on '{evaluation}'"
         )
     threshold = "val" if evaluation == "test" and "val" in there else ""
+    if not task.needs_train:
+        held_out = {name: task.prepare(data, name) for name in (evaluation, threshold) if name}
+        return Sides(
+            held_out[evaluation], np.array([], dtype=np.int64), held_out, evaluation, threshold
+        )
+    train = task.prepare(data, "train", training=True)
     held_out = {name: task.prepare(data, name) for name in (evaluation, threshold) if name}
     if LEAK not in str(train.split.manifest.facts):
         for name, cases in held_out.items():
@@ -167,7 +172,11 @@ def _train(
 ) -> None:
     finetune, run = task.config.finetune, task.config.run
     network.to(devices.device)
-    if not finetune.total_steps or not any(True for _ in trained(network)):
+    if (
+        not finetune.total_steps
+        or not len(sides.numbers)
+        or not any(True for _ in trained(network))
+    ):
         folder.find()
         if devices.is_main:
             log.begin(f"evaluates without training, writes to {folder.path}")
@@ -226,27 +235,30 @@ def _predict(task: Task, network: nn.Module, sides: Sides, devices: Devices, out
 
 
 def _write_facts(
+    task: Task,
     name: str,
-    config: TaskConfig,
     sides: Sides,
     start: Start,
     known: Mapping[str, Any],
     output: Path,
 ) -> None:
-    facts = {"task": name, "settings": asdict(config)}
-    facts["row"] = shared_columns(name, config, sides, start)
+    facts = {"task": name, "settings": asdict(task.config)}
+    facts["row"] = shared_columns(task, name, sides, start)
     replace_file(output / RUN, (json.dumps(facts, indent=1) + "\n").encode())
     replace_file(output / KNOWN, (json.dumps(known, indent=1) + "\n").encode())
 
 
-def shared_columns(name: str, config: TaskConfig, sides: Sides, start: Start) -> dict[str, Any]:
+def shared_columns(task: Task, name: str, sides: Sides, start: Start) -> dict[str, Any]:
     """The columns of the ledger that all rows of a run share."""
+    config = task.config
+    trains = bool(len(sides.numbers))
     split = sides.train.split
     facts = split.manifest.facts
     evaluation = sides.held_out[sides.evaluation]
     own = fingerprint(split, evaluation.split)
     leak = LEAK in str(facts)
     notes = [LEAK if leak else "", "training labels permuted" * config.tuning.permute_labels]
+    notes.append(task.notes(evaluation))
     return {
         "task": name,
         "dataset": facts.get("source", "unknown"),
@@ -256,20 +268,32 @@ def shared_columns(name: str, config: TaskConfig, sides: Sides, start: Start) ->
         "fold": ", ".join(sorted(set(evaluation.split.rows["fold"]) - {""})),
         "seed": config.run.seed,
         "model": type(start.encoder).__name__,
-        "tuning": config.tuning.tuning,
+        "tuning": config.tuning.tuning if trains else "none",
         "initialisation": start.name,
         "weights_hash": start.digest,
         "loaded_share": round(start.share, 4),
         "pretrained_on": start.data or ("nothing" if start.name == "scratch" else "not recorded"),
-        "disjoint": "yes" if start.name == "scratch" else "not known",
+        "disjoint": _disjoint(start, split.folder),
         "train_patients": len({sides.train.patient_id[n] for n in sides.numbers}),
         "train_cases": len(sides.numbers),
-        "steps": config.finetune.total_steps,
+        "steps": config.finetune.total_steps if trains else 0,
         "selection_set": "none: the last step",
         "threshold_set": sides.threshold,
         "evaluation_set": sides.evaluation,
         "notes": "; ".join(note for note in notes if note),
     }
+
+
+def _disjoint(start: Start, folder: Path) -> str:
+    """Whether evaluation patients were held out of pre-training, as far as files can tell."""
+    if start.name == "scratch":
+        return "yes"
+    there = set(read_manifest(folder).rows["split"])
+    if start.data and {"train", "val"} <= there:
+        own = fingerprint(PreparedSplit(folder, "train"), PreparedSplit(folder, "val"))
+        if own == start.data:
+            return "yes: pre-trained on the training patients of this folder"
+    return "not known"
 
 
 def _fingerprint(sides: Sides) -> str:

@@ -112,19 +112,22 @@ class Task(ABC):
 
     Args:
         config: of the run; its group `own` is the task's.
+        start: initial weights, for tasks that read text; None where only scores are computed.
 
     Attributes:
         part: of the weights that the task needs, as for `load_pretrained`.
+        needs_train: whether training cases are read; if not, the weights are evaluated as they are.
         primary: metric that stands first.
         encoder_name: what the names of the encoder's parameters begin with in the network.
     """
 
     part: ClassVar[str] = "encoder"
+    needs_train: ClassVar[bool] = True
     primary: ClassVar[str] = ""
     encoder_name: ClassVar[str] = "encoder."
 
-    def __init__(self, config: TaskConfig):
-        self.config = config
+    def __init__(self, config: TaskConfig, start: Start | None = None):
+        self.config, self.start = config, start
 
     @classmethod
     def defaults(cls) -> TaskConfig:
@@ -174,6 +177,10 @@ class Task(ABC):
     def known(self, train: Cases, numbers: Int[np.ndarray, " N"]) -> dict[str, Any]:
         """What baselines need of the training cases with these numbers; JSON values."""
         return {}
+
+    def notes(self, cases: Cases) -> str:
+        """What has to stand beside every number on this data set."""
+        return ""
 
     def epoch(
         self, cases: Cases, numbers: Int[np.ndarray, " N"], random: np.random.Generator

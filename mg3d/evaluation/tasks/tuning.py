@@ -60,7 +60,7 @@ def freeze_or_adapt(encoder: Encoder, tuning: TuningSettings) -> nn.Module:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "tuning 'lora' needs the library peft, which is not installed: pip install "
-            "'mg3d[lora]', or take tuning 'full' or 'frozen'"
+            "peft, or take tuning 'full' or 'frozen'"
         ) from error
     kind = type(encoder).__name__
     if kind not in ADAPTED:

@@ -17,7 +17,7 @@ SETS = {  # layout -> patients, importer, prepared form
         prepare_cc_ccii,
         PrepareSettings(grid=Grid((32, 32, 32)), intensity=EightBit()),
     ),
-    "stoic2021": (15, prepare_stoic2021, PrepareSettings(grid=Grid((32, 32, 32), (10.0,) * 3))),
+    "stoic2021": (40, prepare_stoic2021, PrepareSettings(grid=Grid((32, 32, 32), (10.0,) * 3))),
 }
 
 
