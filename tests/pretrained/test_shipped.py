@@ -1,9 +1,12 @@
 """Weights of the package: loaded by name, and refused when the library's numbers have changed."""
 
+import re
+
 import pytest
 import torch
 
 import mg3d
+from data_prep.phantom.shipped_weights import PATIENT_SEEDS
 from mg3d.encoders.unet3d import UNet3DEncoder
 from mg3d.pretrained import shipped
 from mg3d.text.encoder import TextEncoder
@@ -63,3 +66,27 @@ def test_a_path_of_that_name_comes_first(stored, monkeypatch, tmp_path):
     (tmp_path / "here" / "toy").mkdir()
     with pytest.raises(FileNotFoundError, match="toy holds no weights"):
         mg3d.load_pretrained("toy", log=quiet)
+
+
+def test_the_package_brings_a_trained_tiny_model_of_at_most_3_mib():
+    assert shipped.shipped_names() == ("tiny",)
+    folder = shipped.FOLDER / "tiny"
+    assert sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= 3 * 2**20
+    model = mg3d.load_pretrained("tiny", part="pretraining", log=quiet).module
+    assert model.config.network.encoder == "unet3d"
+    assert set(model.objectives) == {"mim", "mlm", "sfr", "cml", "dfa", "ssm", "clip"}
+    card = (folder / "README.md").read_text()
+    assert "python -m data_prep.phantom.shipped_weights" in card
+
+
+def test_its_patients_are_drawn_by_nothing_else(repository):
+    for seed in PATIENT_SEEDS:
+        spelled = (f"{seed:_}", str(seed))
+        users = {
+            path.relative_to(repository).as_posix()
+            for folder in ("mg3d", "data_prep", "benchmarks", "notebooks", "tests")
+            for path in (repository / folder).rglob("*")
+            if path.suffix in (".py", ".ipynb")
+            and any(re.search(rf"\b{s}\b", path.read_text(encoding="utf-8")) for s in spelled)
+        }
+        assert users == {"data_prep/phantom/shipped_weights.py"}
