@@ -57,7 +57,13 @@ def show_similarities(
 
 @figure_function
 def show_similarity_matrix(
-    similarity: Float[Array, "R V"], *, title: str = "", k: int = 5, note: str = ""
+    similarity: Float[Array, "R V"],
+    *,
+    title: str = "",
+    k: int = 5,
+    note: str = "",
+    rows: str = "report",
+    columns: str = "volume",
 ) -> Figure:
     """Draw reports against volumes; entry (i, i) is the matching pair of patient i.
 
@@ -68,6 +74,8 @@ def show_similarity_matrix(
         title: of the figure.
         k: volumes that a search returns.
         note: added to the caption, for example whose reports these are.
+        rows: what a row stands for, in the singular.
+        columns: what a column stands for, in the singular.
     """
     values = to_numpy(similarity)
     num_reports, num_volumes = values.shape
@@ -81,12 +89,12 @@ def show_similarity_matrix(
     for chosen, color in ((hits, GREEN), (~hits, ORANGE)):
         ringed = pairs[chosen]
         axes.scatter(ringed, ringed, s=size, facecolors="none", edgecolors=color, linewidths=1.2)
-    axes.set(xlabel="volume of patient", ylabel="report of patient", title=title)
+    axes.set(xlabel=f"{columns} of patient", ylabel=f"{rows} of patient", title=title)
     axes.spines[:].set_color(FAINT)
     fig.colorbar(image, ax=axes, label="cosine similarity", shrink=0.85)
     caption(
         fig,
-        f"{num_reports} reports, {num_volumes} volumes · rings: the report's own volume, "
+        f"{num_reports} {rows}s, {num_volumes} {columns}s · rings: the {rows}'s own {columns}, "
         f"green if among the first {k}: {hits.sum()} of {len(pairs)}, "
         f"by chance {min(1.0, k / num_volumes) * len(pairs):.1f}" + (f" · {note}" if note else ""),
     )
