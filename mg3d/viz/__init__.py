@@ -4,8 +4,8 @@ from importlib import import_module
 from types import ModuleType
 
 __all__ = [
-    *("architecture", "curves", "growth", "hounsfield", "hu_overview", "matrices", "overlay"),
-    *("preprocessing", "proportions", "report", "slices", "thresholds", "widgets"),
+    *("architecture", "curves", "growth", "hounsfield", "hu_overview", "lines", "matrices"),
+    *("overlay", "preprocessing", "proportions", "report", "slices", "thresholds", "widgets"),
 ]
 
 

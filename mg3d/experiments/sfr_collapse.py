@@ -1,0 +1,76 @@
+"""Do SFR's two networks collapse? They are trained alone, on the features of a frozen model.
+
+With a target that is trained too, as released, both networks can agree on one direction for every
+sentence: the loss falls to 0, and so does the spread of the targets. See `mg3d.objectives.sfr`.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+
+from mg3d.data.batch import Batch
+from mg3d.model import Features
+from mg3d.objectives.collapse import feature_spread
+from mg3d.objectives.sfr import SFR
+
+RATE = 3e-3
+
+
+@dataclass(frozen=True)
+class HeadHistory:
+    """One number per step, taken before the step."""
+
+    loss: list[float]  # sum over a report's sentences, mean over patients
+    spread: list[float]  # of the targets' directions: 0 if all are the same
+    sfr: SFR  # as trained
+
+
+def train_sfr_heads(
+    features: Features,
+    batch: Batch,
+    *,
+    learn_target: bool,
+    steps: int = 200,
+    seed: int = 0,
+) -> HeadHistory:
+    """Train the two networks of SFR on one batch, from fresh weights.
+
+    Args:
+        features: of the batch, with `repaired_words` and `embedded_sentences`; they stay as they
+            are.
+        batch: with hidden words.
+        learn_target: whether the target's network is trained, as released.
+        steps: of training.
+        seed: of the weights; the global generator is left as it was.
+
+    Raises:
+        ValueError: if the batch has no hidden words, or there is no step to train.
+    """
+    if steps < 1 or features.repaired_words is None:
+        raise ValueError(
+            "the networks are trained for at least 1 step on a batch with hidden words, got "
+            f"{steps} steps and {'no ' * (features.repaired_words is None)}repaired words; call "
+            "batch.hide(..., words=True) before the model"
+        )
+    width = cast(torch.Tensor, features.embedded_sentences).shape[-1]
+    history = HeadHistory([], [], _fresh(features, width, learn_target, seed))
+    trained = [p for p in history.sfr.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=RATE)
+    for _ in range(steps):
+        loss = history.sfr(features, batch)
+        with torch.no_grad():
+            target = history.sfr.compare(features, batch).target
+        history.loss.append(float(loss.detach()))
+        history.spread.append(float(feature_spread(target)))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return history
+
+
+def _fresh(features: Features, width: int, learn_target: bool, seed: int) -> SFR:
+    assert features.repaired_words is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SFR(features.repaired_words.shape[-1], width, learn_target=learn_target)
