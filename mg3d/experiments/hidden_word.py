@@ -2,8 +2,9 @@
 
 Every report is one hidden word, the same [MASK] for all patients, and every volume shows one
 finding, known for certain: one of its visual tokens is the finding's own fixed random vector, the
-others are 0. The word names the finding, so it can only be read from the volume. What is trained is the fusion and the prediction head, as
-in MLM (`mg3d.objectives.mlm`); the trivial loss is ln(number of findings).
+others are 0. The word names the finding, so it can only be read from the volume. What is trained is
+the fusion and the prediction head, as in MLM (`mg3d.objectives.mlm`); the trivial loss is ln(number
+of findings).
 """
 
 import torch

@@ -28,5 +28,5 @@ def test_a_trained_target_collapses_and_a_fixed_one_cannot(case):
 
 def test_what_cannot_be_trained_is_refused(case):
     features, batch = case
-    with pytest.raises(ValueError, match="at least 1 step .* got 0 steps and repaired words"):
+    with pytest.raises(ValueError, match=r"at least 1 step .* got 0 steps and repaired words"):
         train_sfr_heads(features, batch, learn_target=True, steps=0)
