@@ -29,3 +29,4 @@ def test_lines_and_labels_that_do_not_fit_are_refused():
         show_lines({"first": LINES}, x_label="step", y_labels=())
     with pytest.raises(ValueError, match="'mine' in 'first' has 2 x and 1 y"):
         show_lines({"first": {"mine": ([1, 2], [3.0])}}, x_label="step", y_labels=("loss",))
+    assert not plt.get_fignums()
