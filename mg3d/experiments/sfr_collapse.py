@@ -5,7 +5,6 @@ sentence: the loss falls to 0, and so does the spread of the targets. See `mg3d.
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 
@@ -53,7 +52,7 @@ def train_sfr_heads(
             f"{steps} steps and {'no ' * (features.repaired_words is None)}repaired words; call "
             "batch.hide(..., words=True) before the model"
         )
-    width = cast(torch.Tensor, features.embedded_sentences).shape[-1]
+    width = features.embedded_sentences.shape[-1]
     history = HeadHistory([], [], _fresh(features, width, learn_target, seed))
     trained = [p for p in history.sfr.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=RATE)
