@@ -4,8 +4,8 @@ from importlib import import_module
 from types import ModuleType
 
 __all__ = [
-    *("curves", "growth", "hounsfield", "hu_overview", "matrices", "overlay", "preprocessing"),
-    *("proportions", "report", "slices", "thresholds", "widgets"),
+    *("curves", "growth", "hounsfield", "hu_overview", "matrices", "overlay", "plate"),
+    *("preprocessing", "proportions", "report", "slices", "thresholds", "widgets"),
 ]
 
 
