@@ -1,4 +1,4 @@
-"""Tasks with several yes/no labels a volume: the linear probe and their scores."""
+"""Tasks with several yes/no labels a volume: linear probe, zero-shot, and their scores."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -165,6 +165,83 @@ class Probe(MultiLabel):
         save_file({"features": features}, partial)
         partial.replace(path)
         return features
+
+
+class ZeroShot(MultiLabel):
+    """Zero-shot classification: cosine of a volume with a finding's stated and denied prompts.
+
+    Needs weights that were trained with the objective `clip`, whose head compares.
+    """
+
+    part: ClassVar[str] = "pretraining"
+    needs_train: ClassVar[bool] = False
+
+    def names_of(self, split: PreparedSplit) -> list[str]:
+        """Labels that are asked for, or all that have prompts."""
+        from mg3d.text.prompts import PROMPTS
+
+        asked = super().names_of(split)
+        unknown = [name for name in asked if name not in PROMPTS]
+        if unknown:
+            raise ValueError(
+                f"there are no prompts for {', '.join(unknown)}; prompts are for "
+                f"{', '.join(PROMPTS)}"
+            )
+        own: Any = self.config.own
+        return asked or ([] if own.labels else [n for n in split.label_names if n in PROMPTS])
+
+    def network(self, start: Any, train: Cases) -> nn.Module:
+        """Model and heads, as they were pre-trained."""
+        find_clip(start.pretraining, start.name)
+        pretraining: nn.Module = start.pretraining
+        return pretraining
+
+    def predict(
+        self, network: Any, cases: Cases, numbers: Int[np.ndarray, " N"], folder: Path
+    ) -> Iterator[Prediction]:
+        """Cosine with the direction of every finding."""
+        from mg3d.evaluation.zero_shot import finding_direction
+
+        head = find_clip(network, "these weights")
+        model = network.model
+        names = cases.label_names
+        directions = torch.stack([finding_direction(model, head, name) for name in names])
+        for own, vectors in volume_vectors(network, head, cases, numbers, self.config):
+            for number, scores in zip(own, (vectors @ directions.T).float().cpu(), strict=True):
+                case, patient = cases.case_id[number], cases.patient_id[number]
+                output = {"output": scores.tolist()}
+                yield Prediction(case, patient, output, self.truth(cases, int(number)))
+
+
+def find_clip(pretraining: Any, name: str) -> Any:
+    """The CLIP head of a pre-training.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    from mg3d.objectives.clip import CLIP
+
+    head = pretraining.find(CLIP)
+    if head is None:
+        raise ValueError(
+            f"{name} has no CLIP head, which compares volumes with texts; it has the objectives "
+            f"{', '.join(pretraining.objectives)}; take weights that were trained with weights.clip"
+            " above 0, or the task 'prompted', which trains such a comparison"
+        )
+    return head
+
+
+@torch.no_grad()
+def volume_vectors(
+    network: Any, head: Any, cases: Cases, numbers: Int[np.ndarray, " N"], config: TaskConfig
+) -> Iterator[tuple[Int[np.ndarray, " B"], Tensor]]:
+    """Unit vectors of volumes in the space of the CLIP head, in batches, with case numbers."""
+    device = next(network.parameters()).device
+    size = config.compute.predict_batch
+    for start in range(0, len(numbers), size):
+        part = numbers[start : start + size]
+        batch = cases.collate([cases.items[int(number)] for number in part]).to(device)
+        yield part, head.volume_head(network.model.embed_volumes(batch.volume))
 
 
 def multilabel_measures(predicted: Predicted) -> list[Measure]:

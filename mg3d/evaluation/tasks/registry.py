@@ -9,6 +9,9 @@ TASKS = {  # name on the command line -> module:class
     "cc_ccii": "mg3d.evaluation.tasks.classification:CcCcii",
     "stoic2021": "mg3d.evaluation.tasks.classification:Stoic2021",
     "probe": "mg3d.evaluation.tasks.multilabel:Probe",
+    "zero_shot": "mg3d.evaluation.tasks.multilabel:ZeroShot",
+    "prompted": "mg3d.evaluation.tasks.prompted:Prompted",
+    "retrieval": "mg3d.evaluation.tasks.retrieval_task:Retrieval",
 }
 
 
