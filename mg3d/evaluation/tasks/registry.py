@@ -8,6 +8,11 @@ TASKS = {  # name on the command line -> module:class
     "luna16": "mg3d.evaluation.tasks.classification:Luna16",
     "cc_ccii": "mg3d.evaluation.tasks.classification:CcCcii",
     "stoic2021": "mg3d.evaluation.tasks.classification:Stoic2021",
+    "msd_lung": "mg3d.evaluation.tasks.segmentation:MsdLung",
+    "msd_colon": "mg3d.evaluation.tasks.segmentation:MsdColon",
+    "covid19_20": "mg3d.evaluation.tasks.segmentation:Covid1920",
+    "acdc": "mg3d.evaluation.tasks.segmentation:Acdc",
+    "segmentation": "mg3d.evaluation.tasks.segmentation:Segmentation",
 }
 
 
