@@ -68,9 +68,7 @@ def _score(values: Sequence[float], cases: Sequence[Prediction], seed: int) -> t
 
 def _note(cases: Sequence[Prediction], names: Sequence[str]) -> str:
     """How many masks were empty, and where the reference is from."""
-    scores: list[Mapping[str, Any]] = [
-        one.output["scores"][name] for one in cases for name in names
-    ]
+    scores = [one.output["scores"][name] for one in cases for name in names]
     outcomes = Counter(score["outcome"] for score in scores)
     empties = [f"{outcomes[o]} {o.value}" for o in Outcome if o is not Outcome.SCORED]
     origin = ", ".join(sorted({one.truth["reference"] for one in cases}))
