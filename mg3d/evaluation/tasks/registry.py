@@ -8,6 +8,7 @@ TASKS = {  # name on the command line -> module:class
     "luna16": "mg3d.evaluation.tasks.classification:Luna16",
     "cc_ccii": "mg3d.evaluation.tasks.classification:CcCcii",
     "stoic2021": "mg3d.evaluation.tasks.classification:Stoic2021",
+    "report_generation": "mg3d.evaluation.tasks.report_generation:ReportGeneration",
 }
 
 
