@@ -38,15 +38,13 @@ def show_lines(
     """
     if len(y_labels) != len(panels):
         raise ValueError(f"give one y label per panel: {len(panels)} panels, got {list(y_labels)}")
-    for name, lines in panels.items():  # before there is a figure that would stay open
-        for label, (x, y) in lines.items():
-            if len(x) != len(y):
-                raise ValueError(f"'{label}' in '{name}' has {len(x)} x and {len(y)} y values")
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     ordinary = [label for label in labels if label != reference]
     fig, row = plt.subplots(1, len(panels), figsize=(3.9 * len(panels) + 0.4, 3.3), squeeze=False)
     for axes, (name, lines), y_label in zip(row[0], panels.items(), y_labels, strict=True):
         for label, (x, y) in lines.items():
+            if len(x) != len(y):
+                raise ValueError(f"'{label}' in '{name}' has {len(x)} x and {len(y)} y values")
             if label == reference:
                 axes.plot(x, y, color=QUIET, linestyle=(0, (4, 2)), label=label)
                 continue

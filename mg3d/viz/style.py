@@ -72,14 +72,20 @@ P = ParamSpec("P")
 
 
 def figure_function(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in the common style and close the figure, or a notebook would show it twice."""
+    """Draw in the common style and close the figure, or a notebook would show it twice.
+
+    What a refused call had begun to draw is closed as well; figures of the reader stay open.
+    """
 
     @wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with plt.rc_context(STYLE):
-            fig = draw(*args, **kwargs)
-        plt.close(fig)
-        return fig
+        before = set(plt.get_fignums())
+        try:
+            with plt.rc_context(STYLE):
+                return draw(*args, **kwargs)
+        finally:
+            for number in set(plt.get_fignums()) - before:
+                plt.close(number)
 
     return styled
 

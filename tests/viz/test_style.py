@@ -43,5 +43,21 @@ def test_a_figure_is_closed_and_leaves_the_readers_style_alone():
     assert fig.get_layout_engine() is not None
 
 
+def test_a_refused_figure_is_closed_and_the_readers_own_stays_open():
+    def refuse():
+        plt.subplots()
+        raise ValueError("no such thing")
+
+    own = plt.figure()
+    try:
+        with pytest.raises(ValueError, match="no such thing"):
+            figure_function(refuse)()
+        assert plt.get_fignums() == [own.number]
+        figure_function(lambda: plt.figure())()
+        assert plt.get_fignums() == [own.number]
+    finally:
+        plt.close(own)
+
+
 def test_tensors_and_arrays_are_equal():
     assert np.array_equal(to_numpy(torch.arange(3)), to_numpy(np.arange(3)))
