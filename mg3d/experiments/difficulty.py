@@ -30,7 +30,7 @@ from mg3d.training.devices import start_devices
 from mg3d.training.fit import Fitted, fit
 from mg3d.training.patients import load_patients, shown_batches
 from mg3d.training.run_folder import RunFolder
-from mg3d.training.run_log import RunLog
+from mg3d.training.run_log import SILENT, RunLog
 from mg3d.training.step import build_pretraining
 
 MODULE = "mg3d.experiments.difficulty"
@@ -157,7 +157,7 @@ def score_supervised(point: Point, folder: Path) -> Scores:
         config,
         seconds,
         folder=RunFolder(folder, settings=asdict(config), resume=True, save_every=100),
-        log=RunLog(line=lambda _: None, progress=False),
+        log=SILENT,
     )
     after = evaluate(pretraining, train, val, seed=config.run.seed)
     return {

@@ -7,11 +7,16 @@ the fusion and the prediction head, as in MLM (`mg3d.objectives.mlm`); the trivi
 of findings).
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from mg3d.attention.fusion import Fusion
+from mg3d.training.fit import fit
+from mg3d.training.run_log import SILENT
+from mg3d.training.seeds import seed_of
 
 PATIENTS = 64  # a batch
 TOKENS = 16  # of a volume
@@ -66,13 +71,20 @@ def learn_hidden_word(attention: str, findings: int, *, steps: int = 300, seed: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         learner = HiddenWord(attention, findings)
-        optimiser = torch.optim.AdamW(learner.parameters(), lr=RATE)
-        losses = []
-        for _ in range(steps):
-            finding = torch.randint(findings, (PATIENTS,))
-            loss = F.cross_entropy(learner(finding), finding)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(float(loss.detach()))
+
+    def batches(numbers: range) -> Iterator[torch.Tensor]:
+        for number in numbers:
+            generator = torch.Generator().manual_seed(seed_of(seed, number))
+            yield torch.randint(findings, (PATIENTS,), generator=generator)
+
+    run = fit(
+        learner,
+        lambda learner, finding: {"mlm": F.cross_entropy(learner(finding), finding)},
+        batches,
+        torch.optim.AdamW(learner.parameters(), lr=RATE),
+        steps=steps,
+        seed=seed,
+        log=SILENT,
+    )
+    _, losses = run.history.column("mlm")
     return sum(losses[-LAST:]) / len(losses[-LAST:])

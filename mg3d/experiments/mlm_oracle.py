@@ -37,7 +37,7 @@ from mg3d.training.heldout import held_out_losses
 from mg3d.training.optimiser import build_optimiser, rate_of
 from mg3d.training.patients import shown_batches
 from mg3d.training.run_folder import RunFolder
-from mg3d.training.run_log import RunLog
+from mg3d.training.run_log import SILENT
 from mg3d.training.step import Pretraining, hide, pretrain_step
 
 MODULE = "mg3d.experiments.mlm_oracle"
@@ -131,7 +131,7 @@ def score_oracle(point: Point, folder: Path) -> Scores:
         devices=devices,
         learning_rate=rate_of(config),
         folder=RunFolder(folder, settings=asdict(config), resume=True, save_every=200),
-        log=RunLog(line=lambda _: None, progress=False),
+        log=SILENT,
     )
     rise = mlm_rise(learner, val, config, devices.device, seed=config.run.seed)
     scores: dict[str, Score | float | int] = {

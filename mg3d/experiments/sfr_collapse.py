@@ -7,11 +7,14 @@ sentence: the loss falls to 0, and so does the spread of the targets. See `mg3d.
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from mg3d.data.batch import Batch
 from mg3d.model import Features
 from mg3d.objectives.collapse import feature_spread
 from mg3d.objectives.sfr import SFR
+from mg3d.training.fit import fit
+from mg3d.training.run_log import SILENT
 
 RATE = 3e-3
 
@@ -53,19 +56,24 @@ def train_sfr_heads(
             "batch.hide(..., words=True) before the model"
         )
     width = features.embedded_sentences.shape[-1]
-    history = HeadHistory([], [], _fresh(features, width, learn_target, seed))
-    trained = [p for p in history.sfr.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=RATE)
-    for _ in range(steps):
-        loss = history.sfr(features, batch)
+    sfr = _fresh(features, width, learn_target, seed)
+
+    def step(module: nn.Module, _: int) -> dict[str, torch.Tensor]:
         with torch.no_grad():
-            target = history.sfr.compare(features, batch).target
-        history.loss.append(float(loss.detach()))
-        history.spread.append(float(feature_spread(target)))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return history
+            spread = feature_spread(sfr.compare(features, batch).target)
+        return {"sfr": module(features, batch), "spread": spread}
+
+    run = fit(
+        sfr,
+        step,
+        lambda numbers: numbers,  # every step shows the same batch
+        torch.optim.AdamW([p for p in sfr.parameters() if p.requires_grad], lr=RATE),
+        steps=steps,
+        seed=seed,
+        weights={"sfr": 1.0},  # the spread is recorded only
+        log=SILENT,
+    )
+    return HeadHistory(run.history.column("sfr")[1], run.history.column("spread")[1], sfr)
 
 
 def _fresh(features: Features, width: int, learn_target: bool, seed: int) -> SFR:

@@ -28,7 +28,7 @@ class RunLog:
         """The same on the main process; a silent log on the others."""
         if devices.is_main:
             return self
-        return RunLog(line=lambda _: None, progress=False)
+        return SILENT
 
     def begin(self, first: str) -> None:
         """Send the run's first line and the notes."""
@@ -46,3 +46,6 @@ class RunLog:
         """Send a row of the history to the trackers."""
         for tracker in self.trackers:
             tracker(row)
+
+
+SILENT = RunLog(line=lambda _: None, progress=False)  # of trainings inside a larger work

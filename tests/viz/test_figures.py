@@ -143,6 +143,15 @@ def test_a_search_counts_the_reports_that_found_their_volume():
     similarity = np.array([[0.9, 0.1, 0.2], [0.8, 0.1, 0.3], [0.0, 0.5, 0.4]])
     words = words_of(show_similarity_matrix(similarity, k=1)).replace("\n", " ")
     assert "green if among the first 1: 1 of 3, by chance 1.0" in words
+    assert "3 reports, 3 volumes" in words and "the report's own volume" in words
+
+
+def test_rows_and_columns_of_a_search_can_stand_for_something_else():
+    fig = show_similarity_matrix(np.eye(2), rows="fused vector", columns="lone vector")
+    words = words_of(fig).replace("\n", " ")
+    assert "2 fused vectors, 2 lone vectors" in words and "the fused vector's own lone" in words
+    assert fig.axes[0].get_xlabel() == "lone vector of patient"
+    assert fig.axes[0].get_ylabel() == "fused vector of patient"
 
 
 def losses():
