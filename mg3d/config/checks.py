@@ -166,3 +166,16 @@ def _converted(value: Any, kind: Any) -> Any:
     elif isinstance(kind, type) and isinstance(value, kind) and kind is not int:
         return value
     raise TypeError
+
+
+def check_divides(batch_size: int, accumulation: int) -> None:
+    """Refuse a batch that cannot be split into equal micro-batches.
+
+    Raises:
+        ValueError: if `accumulation` does not divide `batch_size`.
+    """
+    if batch_size % accumulation:
+        raise ValueError(
+            f"batch_size {batch_size} must be divisible by accumulation {accumulation}; choose an "
+            "accumulation that divides it"
+        )

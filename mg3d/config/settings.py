@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-from mg3d.config.checks import Checked, OneOf, Range
+from mg3d.config.checks import Checked, OneOf, Range, check_divides
 
 # Keys of dicts in packages that import this one; a new entry in a dict is also added here.
 ENCODERS = ["swin3d", "unet3d"]  # of mg3d.encoders.ENCODERS
@@ -179,11 +179,7 @@ class OptimisationSettings(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_size % self.accumulation:
-            raise ValueError(
-                f"batch_size {self.batch_size} must be divisible by accumulation "
-                f"{self.accumulation}; choose an accumulation that divides it"
-            )
+        check_divides(self.batch_size, self.accumulation)
 
 
 @dataclass(frozen=True, kw_only=True)

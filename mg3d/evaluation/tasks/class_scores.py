@@ -70,13 +70,16 @@ def binary_measures(
 def class_measures(predicted: Predicted, column: str) -> list[Measure]:
     """Accuracy, balanced accuracy and one-vs-rest AUROC, of cases and of patients.
 
-    A patient's logits are the mean over the patient's cases, whose label must be the same; a
-    patient with cases of several labels is scored by cases only.
+    Cases without a label are left out. A patient's logits are the mean over the patient's cases,
+    whose label must be the same; a patient with cases of several labels is scored by cases only.
     """
     counts = predicted.known["counts"]
-    labels = np.array([int(one.truth[column]) for one in predicted.evaluation])
-    logits = np.array([one.output["output"] for one in predicted.evaluation], dtype=float)
-    patients = [one.patient_id for one in predicted.evaluation]
+    known = [one for one in predicted.evaluation if one.truth[column] is not None]
+    if not known:
+        return []
+    labels = np.array([int(one.truth[column]) for one in known])
+    logits = np.array([one.output["output"] for one in known], dtype=float)
+    patients = [one.patient_id for one in known]
     found = _of_classes(labels, logits, patients, counts, "", predicted.seed)
     names, own = _by_patient(labels, patients)
     if names and len(names) < len(patients):

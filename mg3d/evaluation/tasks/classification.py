@@ -121,9 +121,7 @@ class Classification(Task):
         """Cases with a label table; for training, checked and permuted if the settings say so."""
         if training:
             check_labels(split, labels, self.columns, names[1])
-            if self.config.tuning.permute_labels:
-                order = np.random.default_rng([self.config.run.seed, 12]).permutation(len(labels))
-                labels = labels[order]
+            labels = self.dealt(labels)
         return Cases(
             split, Labelled(items, labels), *names, collate_volumes,
             labels=labels, label_names=self.columns,

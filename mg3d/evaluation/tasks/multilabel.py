@@ -60,9 +60,8 @@ class MultiLabel(Task):
         own: Any = self.config.own
         volumes = VolumeDataset(folder, split)
         labels, names = read_labels(volumes, own.labels, self.names_of(volumes))
-        if training and self.config.tuning.permute_labels:
-            order = np.random.default_rng([self.config.run.seed, 12]).permutation(len(labels))
-            labels = labels[order]
+        if training:
+            labels = self.dealt(labels)
         return Cases(
             volumes, Labelled(volumes, labels),
             list(volumes.rows["volume_id"]), list(volumes.rows["patient_id"]), collate_volumes,

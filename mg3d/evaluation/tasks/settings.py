@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from mg3d.config.checks import Checked, OneOf
+from mg3d.config.checks import Checked, OneOf, check_divides
 from mg3d.config.settings import (
     OPTIMISERS,
     Amount,
@@ -42,11 +42,7 @@ class FinetuneSettings(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_size % self.accumulation:
-            raise ValueError(
-                f"batch_size {self.batch_size} must be divisible by accumulation "
-                f"{self.accumulation}; choose an accumulation that divides it"
-            )
+        check_divides(self.batch_size, self.accumulation)
 
 
 @dataclass(frozen=True, kw_only=True)

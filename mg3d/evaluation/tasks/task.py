@@ -182,6 +182,13 @@ class Task(ABC):
         """What has to stand beside every number on this data set."""
         return ""
 
+    def dealt(self, labels: np.ndarray) -> np.ndarray:
+        """Training labels (a row a case); as a control dealt to other cases, if settings say so."""
+        if not self.config.tuning.permute_labels:
+            return labels
+        order = np.random.default_rng([self.config.run.seed, 12]).permutation(len(labels))
+        return labels[order]
+
     def epoch(
         self, cases: Cases, numbers: Int[np.ndarray, " N"], random: np.random.Generator
     ) -> Int[np.ndarray, " E"]:
