@@ -22,7 +22,11 @@ from mg3d.viz.style import (
 
 @figure_function
 def show_similarities(
-    matrices: Mapping[str, Float[Array, "S S"]], patient: Int[Array, " S"], *, title: str = ""
+    matrices: Mapping[str, Float[Array, "S S"]],
+    patient: Int[Array, " S"],
+    *,
+    title: str = "",
+    rows: str = "sentence",
 ) -> Figure:
     """Draw sentence-by-sentence matrices side by side, on one colour scale from -1 to 1.
 
@@ -30,6 +34,7 @@ def show_similarities(
         matrices: panel title -> cosines.
         patient: of each sentence; lines are drawn where the patient changes.
         title: of the figure.
+        rows: what a row and a column stand for, in the singular.
     """
     owner = to_numpy(patient)
     starts = np.flatnonzero(np.diff(owner, prepend=owner[0] - 1))  # each patient's first sentence
@@ -39,7 +44,7 @@ def show_similarities(
     )
     for axes, (name, matrix) in zip(row[0], matrices.items(), strict=True):
         image = axes.imshow(to_numpy(matrix), vmin=-1, vmax=1, cmap=SIGNED, interpolation="nearest")
-        axes.set(title=name, xlabel="sentences of patient")
+        axes.set(title=name, xlabel=f"{rows}s of patient")
         axes.set_xticks(middles, owner[starts])
         axes.set_yticks(middles, owner[starts])
         axes.tick_params(length=0)
@@ -47,11 +52,11 @@ def show_similarities(
         for border in starts[1:] - 0.5:
             axes.axhline(border, color=INK, linewidth=0.8)
             axes.axvline(border, color=INK, linewidth=0.8)
-    row[0, 0].set_ylabel("sentences of patient")
+    row[0, 0].set_ylabel(f"{rows}s of patient")
     fig.colorbar(image, ax=row, label="cosine similarity", shrink=0.85)
     if title:
         fig.suptitle(title, x=0.01, ha="left")
-    caption(fig, f"{len(owner)} sentences of {len(starts)} patients")
+    caption(fig, f"{len(owner)} {rows}s of {len(starts)} patients")
     return fig
 
 

@@ -65,7 +65,7 @@ def show_attention(
     planes: tuple[str, ...] = ("axial", "coronal"),
     at: tuple[int, int, int] | None = None,
     limits: tuple[float, float] | None = None,
-    sentence: str = "",
+    title: str = "",
     meaning: str = "gate: 0 closed, 1 open",
     titles: tuple[str, str, str] = ("volume", "own report", "another patient's report"),
     note: str = "",
@@ -84,7 +84,7 @@ def show_attention(
         planes: of "axial", "coronal", "sagittal".
         at: indices of the point the slices go through; default: most of the mask, else the middle.
         limits: ends of the colour scale; default: smallest and largest value of both maps.
-        sentence: whose attention is shown; the title of the figure.
+        title: of the figure.
         meaning: of the map's values: which tokens attend to which, in which layer, what 0 and 1
             mean.
         titles: of the three columns.
@@ -119,13 +119,13 @@ def show_attention(
                 outline(axes, cut(region, plane, index), extent, SKY)
             mark_sides(axes, plane)
         row[0].set_ylabel(f"{plane.name} {index} of {hu.shape[plane.cut]}", fontsize=8)
-    for axes, title in zip(grid[0], titles, strict=False):
-        axes.set_title(title, fontsize=9)
+    for axes, words_above in zip(grid[0], titles, strict=False):
+        axes.set_title(words_above, fontsize=9)
     scale = ScalarMappable(Normalize(low, high), ONE_WAY)
     bar = fig.colorbar(scale, ax=grid, label=meaning, shrink=0.8, aspect=30, pad=0.02, alpha=VEIL)
     bar.ax.set_facecolor("0.2")  # as if over soft tissue
-    if sentence:
-        fig.suptitle(f"“{sentence}”", x=0.01, ha="left")
+    if title:
+        fig.suptitle(title, x=0.01, ha="left")
     outlined = "" if region is None else "blue outline: where the finding is"
     caption(fig, small_print(words, spacing_mm, " · ".join(p for p in (outlined, note) if p)))
     return fig

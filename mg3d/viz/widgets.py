@@ -25,6 +25,7 @@ def browse_slices(
     window_hu: str = "lung",
     mask: Bool[Array, "H W D"] | None = None,
     meaning: str = "gate: 0 closed, 1 open",
+    shown: str = "own report",
 ) -> VBox:
     """Three planes through a point you choose, in a window you choose.
 
@@ -36,6 +37,7 @@ def browse_slices(
         window_hu: the first window, a key of `HU_WINDOWS`.
         mask: True where a finding is; outlined.
         meaning: of the overlay's values.
+        shown: what the overlay is, above it.
     """
     names = ("inferior to superior", "posterior to anterior", "left to right")
     sliders = [
@@ -63,6 +65,7 @@ def browse_slices(
                 at=at,
                 mask=mask,
                 meaning=meaning,
+                titles=("volume", shown, ""),
                 planes=("axial",),
             )
         png = BytesIO()

@@ -106,11 +106,9 @@ def test_smooth_maps_keep_the_values_at_the_tokens_centres():
 
 def test_attention_and_control_share_volume_slice_and_scale(voxels, mask):
     own, other = torch.rand(2, 3, 2), 2 * torch.rand(2, 3, 2)
-    fig = show_attention(
-        voxels, own, SPACING, control=other, mask=mask, sentence="A nodule.", **UNIT
-    )
+    fig = show_attention(voxels, own, SPACING, control=other, mask=mask, title="A nodule", **UNIT)
     words = words_of(fig)
-    for part in ("“A nodule.”", "own report", "another patient's report", "gate: 0 closed, 1 open"):
+    for part in ("A nodule", "own report", "another patient's report", "gate: 0 closed, 1 open"):
         assert part in words
     veils = [picture for picture in pictures_of(fig) if picture.get_alpha() < 1]
     low, high = float(min(own.min(), other.min())), float(max(own.max(), other.max()))
@@ -137,6 +135,12 @@ def test_similarities_are_drawn_as_given_with_lines_between_patients():
     np.testing.assert_array_equal(seen.get_array(), matrix.T)
     assert target.get_clim() == seen.get_clim() == (-1, 1)
     assert {line.get_xdata()[0] for line in target.axes.lines if line.get_xdata()[0] != 0} == {2.5}
+
+
+def test_rows_of_similarities_can_stand_for_something_else():
+    words = words_of(show_similarities({"all": torch.eye(3)}, torch.arange(3), rows="report"))
+    assert "reports of patient" in words and "3 reports of 3 patients" in words
+    assert "sentence" not in words
 
 
 def test_a_search_counts_the_reports_that_found_their_volume():

@@ -18,3 +18,17 @@ def test_moving_a_slider_redraws_the_picture(overlay):
     moved = bytes(picture.value)
     windows.value = "bone"
     assert len({before, moved, bytes(picture.value)}) == 3
+
+
+def test_what_is_shown_over_the_volume_is_named_above_it():
+    voxels = np.zeros((4, 6, 8), dtype=np.float32)
+    named, other = (
+        bytes(
+            browse_slices(
+                voxels, (2.0, 2.0, 2.0), torch.ones(2, 2, 2) * torch.arange(2),
+                unit_hu=(-1000, 1000), shown=shown,
+            ).children[2].value
+        )
+        for shown in ("change", "own report")
+    )  # fmt: skip
+    assert named != other
