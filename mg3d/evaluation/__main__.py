@@ -28,6 +28,7 @@ class Call:
     output: Path  # run folder
     preset: str = "tiny"  # network from scratch: tiny, small, unet, swin_b, swin_l
     evaluate_on: str = ""  # "test" or "val"; "": test where there is one
+    external: str = ""  # another prepared folder to evaluate on, instead of --data
     resume: bool = False  # continue the run in --output
     overwrite: bool = False  # start again if --output holds a run
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run = run_task(
                 name, call.data, call.weights, call.output, config,
                 preset=call.preset, evaluate_on=call.evaluate_on,
+                external=Path(call.external) if call.external else None,
                 resume=call.resume, overwrite=call.overwrite, log=say,
             )  # fmt: skip
         except KeyboardInterrupt:  # `fit` has logged what was saved

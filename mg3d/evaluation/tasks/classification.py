@@ -134,10 +134,7 @@ class Classification(Task):
 
     def loss(self, output: Tensor, batch: VolumeBatch) -> dict[str, Tensor]:
         """Binary cross-entropy over the labels that are known."""
-        known = ~batch.labels.isnan()
-        target = torch.where(known, batch.labels, 0.0)
-        every = F.binary_cross_entropy_with_logits(output, target, reduction="none")
-        return {"bce": (every * known).sum() / known.sum().clamp(min=1)}
+        return {"bce": known_bce(output, batch.labels)}
 
 
 class Luna16(Classification):
@@ -226,6 +223,19 @@ class Stoic2021(Classification):
         """AUROC of severity among patients with COVID-19, and of COVID-19 among all."""
         severe = binary_measures(predicted, "severe", 1, suffix="_severe_given_covid")
         return severe + binary_measures(predicted, "covid", 0, suffix="_covid")
+
+
+def known_bce(logits: Float[Tensor, "B C"], labels: Float[Tensor, "B C"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy, mean over the labels that are known; 0 if none is.
+
+    Args:
+        logits: of every label.
+        labels: 1, 0, or NaN where unknown.
+    """
+    known = ~labels.isnan()
+    target = torch.where(known, labels, 0.0)
+    every = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (every * known).sum() / known.sum().clamp(min=1)
 
 
 def check_columns(split: PreparedSplit, columns: Sequence[str], task: str) -> None:

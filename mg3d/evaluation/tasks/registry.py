@@ -8,7 +8,11 @@ TASKS = {  # name on the command line -> module:class
     "luna16": "mg3d.evaluation.tasks.classification:Luna16",
     "cc_ccii": "mg3d.evaluation.tasks.classification:CcCcii",
     "stoic2021": "mg3d.evaluation.tasks.classification:Stoic2021",
-    "probe": "mg3d.evaluation.tasks.multilabel:Probe",
+    "findings": "mg3d.evaluation.tasks.findings:Findings",
+    "probe": "mg3d.evaluation.tasks.probe_task:Probe",
+    "zero_shot": "mg3d.evaluation.tasks.zero_shot_task:ZeroShot",
+    "prompted": "mg3d.evaluation.tasks.prompted:Prompted",
+    "retrieval": "mg3d.evaluation.tasks.retrieval_task:Retrieval",
 }
 
 

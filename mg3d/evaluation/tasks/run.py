@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from torch import nn
 
 from mg3d.data.manifest import LEAK, read_manifest
 from mg3d.data.split import PreparedSplit, fingerprint
 from mg3d.evaluation.ledger import KNOWN, LEDGER, RUN, ledger_rows, write_ledger
-from mg3d.evaluation.tasks.batches import task_batches, training_patients
+from mg3d.evaluation.tasks.batches import task_batches
 from mg3d.evaluation.tasks.predictions import begin_predictions, share_of, write_predictions
 from mg3d.evaluation.tasks.registry import find_task
 from mg3d.evaluation.tasks.settings import TaskConfig
+from mg3d.evaluation.tasks.sides import EXTERNAL, Sides, prepare_sides
 from mg3d.evaluation.tasks.start import Start, start_from
-from mg3d.evaluation.tasks.task import Cases, Task
+from mg3d.evaluation.tasks.task import Task
 from mg3d.evaluation.tasks.tuning import build_task_optimiser, finetune_rate, trained
 from mg3d.modes import evaluating
 from mg3d.training.devices import Devices, start_devices
@@ -49,17 +49,6 @@ class TaskRun:
     rows: list[dict[str, Any]]  # of the ledger; empty on processes that write nothing
 
 
-@dataclass(frozen=True)
-class Sides:
-    """The named sets of a run."""
-
-    train: Cases  # the evaluation cases, where a task needs none
-    numbers: Int[np.ndarray, " N"]  # cases of `train` that take part in training
-    held_out: dict[str, Cases]  # evaluation set, and the set that thresholds are chosen on
-    evaluation: str
-    threshold: str  # "": none
-
-
 def run_task(
     name: str,
     data: Path,
@@ -69,6 +58,7 @@ def run_task(
     *,
     preset: str = "tiny",
     evaluate_on: str = "",
+    external: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool | None = None,
@@ -84,6 +74,7 @@ def run_task(
         config: settings; None: those of the task.
         preset: of the network from scratch.
         evaluate_on: "test" or "val"; "": "test" where the data have one, else "val".
+        external: another prepared folder to evaluate on, instead of `data`.
         resume: continue the run that `output` holds.
         overwrite: start again if `output` holds a run.
         progress: show a progress bar; None: only in a terminal.
@@ -101,7 +92,7 @@ def run_task(
     say = log if devices.is_main else _silent
     begin = start_from(weights, part=kind.part, preset=preset, seed=config.run.seed, log=say)
     task = kind(config, begin)
-    sides = prepare_sides(task, Path(data), evaluate_on)
+    sides = prepare_sides(task, Path(data), evaluate_on, external)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
         network = task.network(begin, sides.train)
@@ -113,7 +104,7 @@ def run_task(
         resume=resume,
         overwrite=overwrite,
         save_every=config.run.save_every,
-        data=_fingerprint(sides),
+        data=sides.fingerprint(),
     )
     _train(task, network, sides, devices, folder, RunLog(say, (_about(network, begin),), progress))
     if devices.is_main:
@@ -123,31 +114,6 @@ def run_task(
     if devices.is_main:
         write_ledger(folder.path / LEDGER, rows)
     return TaskRun(task, network, folder.path, rows)
-
-
-def prepare_sides(task: Task, data: Path, evaluate_on: str = "") -> Sides:
-    """Training cases and the sets that are predicted; no patient is in two, see `read_manifest`.
-
-    Raises:
-        ValueError: if the data have no such split.
-    """
-    there = set(read_manifest(data).rows["split"])
-    evaluation = evaluate_on or ("test" if "test" in there else "val")
-    if evaluation not in ("val", "test") or evaluation not in there:
-        raise ValueError(
-            f"{data} is evaluated on 'test' or 'val', and has the splits "
-            f"{', '.join(sorted(there))}; got evaluate_on '{evaluation}'"
-        )
-    threshold = "val" if evaluation == "test" and "val" in there else ""
-    if not task.needs_train:
-        held_out = {name: task.prepare(data, name) for name in (evaluation, threshold) if name}
-        return Sides(
-            held_out[evaluation], np.array([], dtype=np.int64), held_out, evaluation, threshold
-        )
-    train = task.prepare(data, "train", training=True)
-    held_out = {name: task.prepare(data, name) for name in (evaluation, threshold) if name}
-    numbers = train.numbers_of(training_patients(train, task.config))
-    return Sides(train, numbers, held_out, evaluation, threshold)
 
 
 def _train(
@@ -240,19 +206,20 @@ def shared_columns(task: Task, name: str, sides: Sides, start: Start) -> dict[st
     """The columns of the ledger that all rows of a run share."""
     config = task.config
     trains = bool(len(sides.numbers))
-    split = sides.train.split
-    facts = split.manifest.facts
     evaluation = sides.held_out[sides.evaluation]
-    own = fingerprint(split, evaluation.split)
+    trained_on, facts = sides.train.split.manifest.facts, evaluation.split.manifest.facts
     leak = LEAK in facts
-    notes = [LEAK if leak else "", "training labels permuted" * config.tuning.permute_labels]
+    permuted = f"{'training' if task.needs_train else 'evaluation'} labels permuted"
+    notes = [LEAK if leak else "", permuted * config.tuning.permute_labels]
     notes.append(task.notes(evaluation))
+    if sides.evaluation == EXTERNAL and trains:
+        notes.append(f"trained on {trained_on.get('source', 'unknown')}")
     return {
         "task": name,
         "dataset": facts.get("source", "unknown"),
         "data_version": facts.get("voxels_sha256", "")[:12],
         "split": str(facts.get("split", "")),
-        "split_hash": own,
+        "split_hash": sides.fingerprint(),
         "fold": ", ".join(sorted(set(evaluation.split.rows["fold"]) - {""})),
         "seed": config.run.seed,
         "model": type(start.encoder).__name__,
@@ -261,7 +228,7 @@ def shared_columns(task: Task, name: str, sides: Sides, start: Start) -> dict[st
         "weights_hash": start.digest,
         "loaded_share": round(start.share, 4),
         "pretrained_on": start.data or ("nothing" if start.name == "scratch" else "not recorded"),
-        "disjoint": _disjoint(start, split.folder),
+        "disjoint": _disjoint(start, sides),
         "train_patients": len({sides.train.patient_id[n] for n in sides.numbers}),
         "train_cases": len(sides.numbers),
         "steps": config.finetune.total_steps if trains else 0,
@@ -272,21 +239,18 @@ def shared_columns(task: Task, name: str, sides: Sides, start: Start) -> dict[st
     }
 
 
-def _disjoint(start: Start, folder: Path) -> str:
+def _disjoint(start: Start, sides: Sides) -> str:
     """Whether evaluation patients were held out of pre-training, as far as files can tell."""
     if start.name == "scratch":
         return "yes"
-    there = set(read_manifest(folder).rows["split"])
-    if start.data and {"train", "val"} <= there:
-        own = fingerprint(PreparedSplit(folder, "train"), PreparedSplit(folder, "val"))
-        if own == start.data:
-            return "yes: pre-trained on the training patients of this folder"
+    others = [cases for name, cases in sides.held_out.items() if name != EXTERNAL]
+    for folder in dict.fromkeys(cases.split.folder for cases in [sides.train, *others]):
+        there = set(read_manifest(folder).rows["split"])
+        if not start.data or not {"train", "val"} <= there:
+            continue
+        if start.data == fingerprint(PreparedSplit(folder, "train"), PreparedSplit(folder, "val")):
+            return f"yes: pre-trained on the training patients of {folder.name}"
     return "not known"
-
-
-def _fingerprint(sides: Sides) -> str:
-    others = [cases.split for cases in sides.held_out.values()]
-    return fingerprint(sides.train.split, *others)
 
 
 def _about(network: nn.Module, start: Start) -> str:

@@ -117,16 +117,25 @@ class Task(ABC):
     Attributes:
         part: of the weights that the task needs, as for `load_pretrained`.
         needs_train: whether training cases are read; if not, the weights are evaluated as they are.
+        tunings: of the encoder that the task offers.
         primary: metric that stands first.
+        shared: labels that the data trained on and other data evaluated on have in common.
         encoder_name: what the names of the encoder's parameters begin with in the network.
     """
 
     part: ClassVar[str] = "encoder"
     needs_train: ClassVar[bool] = True
+    tunings: ClassVar[tuple[str, ...]] = ("full", "frozen", "lora")
     primary: ClassVar[str] = ""
     encoder_name: ClassVar[str] = "encoder."
+    shared: tuple[str, ...] = ()
 
     def __init__(self, config: TaskConfig, start: Start | None = None):
+        if config.tuning.tuning not in self.tunings:
+            raise ValueError(
+                f"{type(self).__name__} offers the tuning {', '.join(self.tunings)}, got "
+                f"'{config.tuning.tuning}': its encoder stays as the weights have it"
+            )
         self.config, self.start = config, start
 
     @classmethod
@@ -169,6 +178,10 @@ class Task(ABC):
 
     # Defaults.
 
+    def share_labels(self, home: Sequence[str], away: Sequence[str]) -> None:
+        """Told the labels of the data trained on, and of other data evaluated on."""
+        self.shared = tuple(name for name in home if name in away)
+
     def network(self, start: Start, train: Cases) -> nn.Module:
         """All that is trained: called with a batch, it gives the output."""
         encoder = freeze_or_adapt(start.encoder, self.config.tuning)
@@ -183,7 +196,10 @@ class Task(ABC):
         return ""
 
     def dealt(self, labels: np.ndarray) -> np.ndarray:
-        """Training labels (a row a case); as a control dealt to other cases, if settings say so."""
+        """Labels (a row a case); as a control dealt to other cases, if settings say so.
+
+        Labels of training cases; of evaluation cases where a task trains nothing.
+        """
         if not self.config.tuning.permute_labels:
             return labels
         order = np.random.default_rng([self.config.run.seed, 12]).permutation(len(labels))

@@ -35,10 +35,20 @@ class TaskNetwork(nn.Module):
 
     def maps(self, volume: Tensor) -> tuple[Tensor, ...]:
         """The encoder's maps, fine to coarse."""
-        learns = any(parameter.requires_grad for parameter in self.encoder.parameters())
-        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            maps: tuple[Tensor, ...] = self.encoder(volume)
-        return maps
+        return encode(self.encoder, volume)
+
+
+def encode(encoder: nn.Module, volume: Tensor) -> tuple[Tensor, ...]:
+    """The maps of an encoder, fine to coarse; one without trainable weights keeps no activations.
+
+    Args:
+        encoder: from `freeze_or_adapt`.
+        volume: (B, 1, H, W, D), 0 to 1.
+    """
+    learns = any(parameter.requires_grad for parameter in encoder.parameters())
+    with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+        maps: tuple[Tensor, ...] = encoder(volume)
+    return maps
 
 
 def freeze_or_adapt(encoder: Encoder, tuning: TuningSettings) -> nn.Module:

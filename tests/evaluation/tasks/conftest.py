@@ -7,6 +7,7 @@ from data_prep.luna16 import prepare_luna16
 from data_prep.phantom.layouts.__main__ import LAYOUTS
 from data_prep.stoic2021 import prepare_stoic2021
 from mg3d.preparation.prepare import PrepareSettings, RunOptions
+from mg3d.training.loop import pretrain
 from mg3d.volumes.grid import Grid
 from mg3d.volumes.intensity import EightBit
 
@@ -37,3 +38,13 @@ def stand_in(tmp_path_factory):
         return folders[layout]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def weights(prepared, tmp_path_factory):
+    """Folder of a pre-training of six steps on the dozen small patients."""
+    from prepared_patients import small_config
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    pretrain(small_config(), prepared, folder, log=lambda _: None)
+    return folder

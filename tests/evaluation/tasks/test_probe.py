@@ -1,6 +1,7 @@
 """The linear probe on the weights of a small pre-training."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,17 +9,6 @@ import torch
 
 from mg3d.evaluation.tasks.registry import find_task
 from mg3d.evaluation.tasks.run import run_task
-from mg3d.training.loop import pretrain
-
-
-@pytest.fixture(scope="module")
-def weights(prepared, tmp_path_factory):
-    """A run of six steps."""
-    from prepared_patients import small_config
-
-    folder = tmp_path_factory.mktemp("run")
-    pretrain(small_config(), prepared, folder, log=lambda _: None)
-    return folder
 
 
 def test_the_probe_predicts_every_held_out_patient(prepared, weights, tmp_path):
@@ -53,7 +43,7 @@ def test_a_table_of_ones_own_replaces_the_manifests_labels(prepared, weights, tm
     table.write_text("\n".join(["patient_id,odd", *lines]) + "\n")
     config = task.defaults()
     own = type(config.own)(labels=str(table))
-    asked = type(config)(finetune=config.finetune, own=own)
+    asked = replace(config, own=own)
     found = find_task("probe")(asked).prepare(prepared, "val")
     np.testing.assert_array_equal(found.labels[:, 0], np.arange(4) % 2)
     done = run_task("probe", prepared, str(weights), tmp_path / "run", asked, log=lambda _: None)
@@ -68,6 +58,6 @@ def test_a_table_without_a_patient_is_refused_by_file_column_and_patient(
     table = tmp_path / "labels.csv"
     table.write_text("patient_id,odd\nnobody,1\n")
     config = find_task("probe").defaults()
-    asked = type(config)(finetune=config.finetune, own=type(config.own)(labels=str(table)))
+    asked = replace(config, own=type(config.own)(labels=str(table)))
     with pytest.raises(ValueError, match=r"labels\.csv, column patient_id: \d+ volumes .* patient"):
         run_task("probe", prepared, str(weights), tmp_path / "run", asked, log=lambda _: None)
