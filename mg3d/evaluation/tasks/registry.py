@@ -13,6 +13,11 @@ TASKS = {  # name on the command line -> module:class
     "zero_shot": "mg3d.evaluation.tasks.zero_shot_task:ZeroShot",
     "prompted": "mg3d.evaluation.tasks.prompted:Prompted",
     "retrieval": "mg3d.evaluation.tasks.retrieval_task:Retrieval",
+    "msd_lung": "mg3d.evaluation.tasks.segmentation:MsdLung",
+    "msd_colon": "mg3d.evaluation.tasks.segmentation:MsdColon",
+    "covid19_20": "mg3d.evaluation.tasks.segmentation:Covid1920",
+    "acdc": "mg3d.evaluation.tasks.segmentation:Acdc",
+    "segmentation": "mg3d.evaluation.tasks.segmentation:Segmentation",
 }
 
 

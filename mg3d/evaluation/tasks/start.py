@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mg3d.config import find_preset
 from mg3d.encoders import Encoder
@@ -31,6 +31,7 @@ class Start:
         share: of its parameters that the weights filled, 0 to 1; 0 from scratch.
         data: fingerprint of the data it was pre-trained on; "": not recorded.
         layout: what the file of weights was recognised as.
+        skip_blocks: of a released SwinUNETR, by MONAI's names, where the file had them.
     """
 
     module: nn.Module
@@ -39,6 +40,7 @@ class Start:
     share: float
     data: str = ""
     layout: str = ""
+    skip_blocks: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def encoder(self) -> Encoder:
@@ -84,7 +86,9 @@ def start_from(
     data = _pretrained_on(weights)
     layout = loaded.report.layout
     module = loaded.module
-    return Start(module, weights, digest_of(module), loaded.report.share, data, layout)
+    return Start(
+        module, weights, digest_of(module), loaded.report.share, data, layout, loaded.skip_blocks
+    )
 
 
 def digest_of(module: nn.Module) -> str:
