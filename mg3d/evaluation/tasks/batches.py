@@ -125,6 +125,7 @@ def task_batches(
             batch_sampler=[[(case, epoch) for case, epoch in part] for part in shown],
             collate_fn=cases.collate,
             num_workers=config.compute.workers,
+            generator=torch.Generator(),  # else it draws from torch's global one
         )
         yield from loader
 

@@ -18,6 +18,7 @@ TASKS = {  # name on the command line -> module:class
     "covid19_20": "mg3d.evaluation.tasks.segmentation:Covid1920",
     "acdc": "mg3d.evaluation.tasks.segmentation:Acdc",
     "segmentation": "mg3d.evaluation.tasks.segmentation:Segmentation",
+    "report_generation": "mg3d.evaluation.tasks.report_generation:ReportGeneration",
 }
 
 

@@ -69,11 +69,11 @@ class Window:
 
 
 class DealtMasks(Dataset[VolumeItem]):
-    """Crops with the masks of another case's crop: a control that nothing can be learned from.
+    """Crops with the masks of the crop of a case that was dealt to them.
 
     Args:
         crops: of training.
-        order: case whose masks each case gets.
+        order: case whose masks each case gets; its own, except in the control.
     """
 
     def __init__(self, crops: VolumeDataset, order: Int[np.ndarray, " N"]):
@@ -86,7 +86,8 @@ class DealtMasks(Dataset[VolumeItem]):
     def __getitem__(self, index: int | tuple[int, int]) -> VolumeItem:
         """One crop with other masks."""
         row, draw = index if isinstance(index, tuple) else (index, 0)
-        return replace(self.crops[row, draw], masks=self.crops[int(self.order[row]), draw].masks)
+        own, dealt = self.crops[row, draw], int(self.order[row])
+        return own if dealt == row else replace(own, masks=self.crops[dealt, draw].masks)
 
 
 class Segmentation(Task):
@@ -134,9 +135,7 @@ class Segmentation(Task):
         items: Any = crops
         if training:
             check_classes(crops)
-            if self.config.tuning.permute_labels:
-                random = np.random.default_rng([self.config.run.seed, 12])
-                items = DealtMasks(crops, random.permutation(len(crops)))
+            items = DealtMasks(crops, self.dealt(np.arange(len(crops))))
         names = (list(crops.rows["volume_id"]), list(crops.rows["patient_id"]))
         return Cases(crops, items, *names, collate_volumes, draws=True)
 

@@ -5,6 +5,7 @@ import pytest
 from data_prep.acdc import prepare_acdc
 from data_prep.cc_ccii import prepare_cc_ccii
 from data_prep.covid19_20 import prepare_covid19_20
+from data_prep.ctrg_chest import prepare_ctrg_chest
 from data_prep.luna16 import prepare_luna16
 from data_prep.msd import prepare_msd
 from data_prep.phantom.layouts.__main__ import LAYOUTS
@@ -27,6 +28,11 @@ SETS = {  # layout -> patients, importer, prepared form
     "msd_colon": (5, prepare_msd, COARSE),
     "covid19_20": (5, prepare_covid19_20, COARSE),
     "acdc": (10, prepare_acdc, PrepareSettings(grid=Grid(None, (None, 4.0, 4.0)))),
+    "ctrg_chest": (
+        12,
+        prepare_ctrg_chest,
+        PrepareSettings(grid=Grid((32, 32, 32)), intensity=EightBit()),
+    ),
 }
 # Folder inside the layout that is given to the importer.
 INSIDE = {"msd_lung": "Task06_Lung", "msd_colon": "Task10_Colon", "covid19_20": "Train"}
