@@ -15,6 +15,7 @@ from pathlib import Path
 from mg3d.config.command import errors_in_one_line, read_command, stop
 from mg3d.distributed import rank
 from mg3d.evaluation.tasks.registry import TASKS, find_task
+from mg3d.evaluation.tasks.settings import TaskConfig
 
 PROG = "python -m mg3d.evaluation"
 
@@ -33,6 +34,26 @@ class Call:
     overwrite: bool = False  # start again if --output holds a run
 
 
+def read_call(arguments: Sequence[str]) -> tuple[str, Call, TaskConfig]:
+    """The task, the options and the settings of a command line.
+
+    Args:
+        arguments: the task's name first.
+
+    Raises:
+        SystemExit: with one line on stderr and status 2 if they are wrong.
+    """
+    name, rest = arguments[0], arguments[1:]
+    if name not in TASKS:
+        stop(f"the task comes first and is one of {', '.join(TASKS)}; got '{name}'", PROG)
+    kind = find_task(name)
+    about = (kind.__doc__ or name).splitlines()[0]
+    call, config = read_command(
+        Call, kind.defaults(), rest, prog=f"{PROG} {name}", description=about
+    )
+    return name, call, config
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -40,17 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"usage: {PROG} TASK --data DIR --weights WEIGHTS --output DIR [options]\n")
         print(f"{__doc__}\ntasks: {', '.join(TASKS)}\n{PROG} TASK --help lists every option")
         sys.exit(0 if arguments else 2)
-    name, rest = arguments[0], arguments[1:]
-    if name not in TASKS:
-        stop(f"the task comes first and is one of {', '.join(TASKS)}; got '{name}'", PROG)
-    prog = f"{PROG} {name}"
-    with errors_in_one_line(prog):
+    name, call, config = read_call(arguments)
+    with errors_in_one_line(f"{PROG} {name}"):
         from mg3d.evaluation.ledger import to_csv
         from mg3d.evaluation.tasks.run import run_task
 
-        kind = find_task(name)
-        about = (kind.__doc__ or name).splitlines()[0]
-        call, config = read_command(Call, kind.defaults(), rest, prog=prog, description=about)
         try:
             run = run_task(
                 name, call.data, call.weights, call.output, config,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 GRID = 24  # voxels of an axis of the mean mask
@@ -58,7 +58,7 @@ class TrivialSegmentation:
         """As it was stored."""
         return cls(facts["structures"], facts["threshold"], facts["atlas"])
 
-    def predict(self, volume: Float[Tensor, "H W D"]) -> dict[str, Int[Tensor, "H W D"]]:
+    def predict(self, volume: Float[Tensor, "H W D"]) -> dict[str, UInt8[Tensor, "H W D"]]:
         """Label map of a volume by every baseline."""
         atlas = torch.tensor([float(ord(letter) - ord("0")) for letter in self.atlas])
         cube = atlas.reshape(1, 1, GRID, GRID, GRID)

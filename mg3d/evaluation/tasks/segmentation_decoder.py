@@ -38,6 +38,12 @@ def build_decoder(
     Raises:
         ValueError: if the window does not fit the encoder, or a skip block the decoder.
     """
+    stride = encoder.stride
+    if any(size % stride for size in window) or all(size == stride for size in window):
+        raise ValueError(
+            f"window is three multiples of the encoder's stride {stride}, not all of them {stride} "
+            f"(one token cannot be normalised), got {tuple(window)}; choose a larger window"
+        )
     if isinstance(encoder, Swin3DEncoder):
         return SwinUNETRDecoder(encoder, outputs, skip_blocks)
     with evaluating(encoder), torch.no_grad():

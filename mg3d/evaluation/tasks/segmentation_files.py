@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
 from mg3d.data.prepared import original_grid, read_array, read_facts
@@ -63,7 +63,7 @@ def labels_on_original(
 
 
 def map_labels(
-    labels: Int[Tensor, "H W D"], facts: Mapping[str, Any]
+    labels: Integer[Tensor, "H W D"], facts: Mapping[str, Any]
 ) -> UInt8[np.ndarray, "a b c"]:
     """A label map of the prepared grid on the grid of the original file, by nearest voxel."""
     affine, stored = original_grid(facts)

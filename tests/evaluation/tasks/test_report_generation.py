@@ -47,6 +47,7 @@ def values(measures, metric):
 
 def test_scores_of_hand_worked_texts_stand_beside_those_of_trivial_reports(monkeypatch):
     monkeypatch.setattr(meteor, "missing", lambda: "not here")
+    monkeypatch.setattr("mg3d.evaluation.tasks.report_generation_scores.DRAWS", 5)
     measures = generation_measures(predicted([SICK, WELL, WELL], other=WELL))
     f1 = values(measures, "clinical_f1_micro")
     assert measures[0].metric == ReportGeneration.primary

@@ -15,6 +15,7 @@ from mg3d.evaluation.ledger import ledger_rows
 from mg3d.evaluation.tasks.predictions import read_predictions
 from mg3d.evaluation.tasks.registry import find_task
 from mg3d.evaluation.tasks.run import run_task
+from mg3d.evaluation.tasks.segmentation import Window
 from mg3d.evaluation.tasks.segmentation_baselines import TrivialSegmentation
 from mg3d.evaluation.tasks.segmentation_decoder import SwinUNETRDecoder, build_decoder
 from mg3d.evaluation.tasks.settings import FinetuneSettings, TuningSettings
@@ -128,15 +129,25 @@ def test_the_best_threshold_and_the_mean_mask_find_a_bright_box_in_one_place():
     assert found["trivial: all foreground"].all()
 
 
-def test_a_swin_gets_monais_decoder_and_gives_its_logits():
+def test_a_swin_gets_monais_decoder_and_the_volume_through_its_skip_blocks():
     torch.manual_seed(0)
     encoder = build_encoder("swin3d", embed_dim=12).eval()
-    decoder = build_decoder(encoder, 3, (32, 32, 32)).eval()
+    decoder = build_decoder(encoder, 3, (64, 32, 32)).eval()
     assert isinstance(decoder, SwinUNETRDecoder)
-    volume = torch.rand(1, 1, 32, 32, 32)
+    volume = torch.rand(1, 1, 64, 32, 32)
     with torch.no_grad():
-        logits = decoder(encoder(volume), type("Batch", (), {"volume": volume}))
-    assert logits.shape == (1, 3, 32, 32, 32)
+        maps = encoder(volume)
+        own, other = (decoder(maps, Window(one)) for one in (volume, torch.zeros_like(volume)))
+        blind = decoder([torch.zeros_like(one) for one in maps], Window(volume))
+    assert own.shape == (1, 3, 64, 32, 32)
+    assert not torch.allclose(own, other) and not torch.allclose(own, blind)
+
+
+@pytest.mark.parametrize("window", [(32, 32, 32), (48, 32, 64)])
+def test_a_window_that_does_not_fit_the_encoder_is_refused(window):
+    encoder = build_encoder("swin3d", embed_dim=12)
+    with pytest.raises(ValueError, match=r"multiples of the encoder's stride 32.*got \(\d+"):
+        build_decoder(encoder, 2, window)
 
 
 def test_every_layout_of_a_segmentation_has_its_task():
