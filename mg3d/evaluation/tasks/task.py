@@ -147,7 +147,11 @@ class Task(ABC):
     def stored_config(cls, settings: Mapping[str, Mapping[str, Any]]) -> TaskConfig:
         """Settings as a run stored them."""
         groups = {name: type(group) for name, group in vars(cls.defaults()).items()}
-        return TaskConfig(**{name: kind(**settings[name]) for name, kind in groups.items()})
+        values = {
+            name: {key: tuple(v) if isinstance(v, list) else v for key, v in group.items()}
+            for name, group in settings.items()  # JSON has lists only
+        }
+        return TaskConfig(**{name: kind(**values[name]) for name, kind in groups.items()})
 
     # The four functions.
 
