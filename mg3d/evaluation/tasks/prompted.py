@@ -15,14 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mg3d.attention.pooling import masked_mean
 from mg3d.evaluation.encode import batch_sentences
-from mg3d.evaluation.tasks.multilabel import LabelSettings, MultiLabel
+from mg3d.evaluation.tasks.multilabel import LabelSettings, MultiLabel, not_learned
 from mg3d.evaluation.tasks.settings import FinetuneSettings, TaskConfig, TuningSettings
 from mg3d.evaluation.tasks.task import Cases
 from mg3d.evaluation.tasks.tuning import encode, freeze_or_adapt
@@ -109,6 +110,11 @@ class Prompted(MultiLabel):
         )
         encoder = freeze_or_adapt(model.encoder, self.config.tuning)
         return PromptedNetwork(model, encoder, stated, denied)
+
+    def known(self, train: Cases, numbers: Int[np.ndarray, " N"]) -> dict[str, Any]:
+        """Nothing; refuses training cases from which nothing can be learned."""
+        not_learned(train, numbers)
+        return {}
 
     def loss(self, output: Tensor, batch: Any) -> dict[str, Tensor]:
         """Mean over known labels of (1 - p of the true statement)^2, or of -log p."""
