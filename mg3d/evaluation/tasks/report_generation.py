@@ -4,7 +4,7 @@ Source: MG-3D (arXiv 2412.05876), task 3; what differs from its released code is
 docs/downstream.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -143,7 +143,7 @@ class ReportGeneration(Task):
         self, network: nn.Module, cases: Cases, numbers: Int[np.ndarray, " N"], folder: Path
     ) -> Iterator[Prediction]:
         """Reports on each case's own volume, and on the volume of the next patient."""
-        other = other_patients(cases)
+        other = other_patients(cases.patient_id)
         size = self.config.compute.predict_batch
         for start in range(0, len(numbers), size):
             part = [int(n) for n in numbers[start : start + size]]
@@ -180,11 +180,17 @@ def channels_of(encoder: Encoder, volume: Tensor) -> list[int]:
         return [m.shape[1] for m in encoder(volume[None].to(device))]
 
 
-def other_patients(cases: Cases) -> dict[int, int]:
-    """For each case, the first case of the next patient; {} if there is only one patient."""
-    patients = cases.patients()
-    if len(patients) < 2:
+def other_patients(patient_ids: Sequence[str]) -> dict[int, int]:
+    """For each case, the first case of the next patient; {} if there is only one patient.
+
+    Args:
+        patient_ids: patient of each case.
+    """
+    first: dict[str, int] = {}
+    for number, patient in enumerate(patient_ids):
+        first.setdefault(patient, number)
+    if len(first) < 2:
         return {}
-    first = {p: cases.patient_id.index(p) for p in patients}
+    patients = list(first)
     following = dict(zip(patients, patients[1:] + patients[:1], strict=True))
-    return {n: first[following[p]] for n, p in enumerate(cases.patient_id)}
+    return {number: first[following[patient]] for number, patient in enumerate(patient_ids)}

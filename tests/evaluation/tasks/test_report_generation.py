@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 from mg3d.data.volume_dataset import VolumeDataset
 from mg3d.evaluation.tasks.predictions import read_predictions
 from mg3d.evaluation.tasks.report_generation import ReportGeneration, other_patients
-from mg3d.evaluation.tasks.report_generation_cases import read_reports
+from mg3d.evaluation.tasks.report_generation_cases import ReportBatch, read_reports
 from mg3d.evaluation.tasks.report_generation_decoder import Written
 from mg3d.evaluation.tasks.report_generation_scores import (
     OTHER,
@@ -54,7 +53,7 @@ def test_scores_of_hand_worked_texts_stand_beside_those_of_trivial_reports(monke
     assert f1[""] == pytest.approx(2 / 3)  # one of two found, nothing invented
     assert f1[OTHER] == 0
     assert {model for model in f1 if model.startswith("trivial")} >= {RANDOM}
-    assert values(measures, "bleu_1")[""] == pytest.approx(13 / 14)  # SICK has 5 words, WELL 5
+    assert values(measures, "bleu_1")[""] == pytest.approx(13 / 15)  # of 5, 5 and 5 words
     assert "val is test" in measures[0].note
     assert math.isnan(values(measures, "meteor")[""])
 
@@ -72,7 +71,10 @@ def test_findings_are_found_missed_and_invented():
 
 def test_padding_costs_nothing_and_every_other_piece_does():
     task = ReportGeneration(ReportGeneration.defaults())
-    batch = SimpleNamespace(ids=torch.tensor([[0, 1, 0, 0]]), length=torch.tensor([3]))
+    batch = ReportBatch(
+        ("a",), ("a",), torch.zeros(1, 1, 2, 2, 2),
+        torch.tensor([[0, 1, 0, 0]]), torch.tensor([3]), torch.zeros(1, 18),
+    )  # fmt: skip
     logits = torch.zeros(1, 4, 2)
     logits[0, 2] = torch.tensor([5.0, -5.0])  # about the padding behind the end
     losses = task.loss(Written(logits, None, None), batch)
@@ -82,9 +84,8 @@ def test_padding_costs_nothing_and_every_other_piece_does():
 
 
 def test_the_other_volume_is_that_of_another_patient():
-    cases = SimpleNamespace(patient_id=["a", "a", "b", "c"], patients=lambda: ["a", "b", "c"])
-    assert other_patients(cases) == {0: 2, 1: 2, 2: 3, 3: 0}
-    assert other_patients(SimpleNamespace(patient_id=["a"], patients=lambda: ["a"])) == {}
+    assert other_patients(["a", "a", "b", "c"]) == {0: 2, 1: 2, 2: 3, 3: 0}
+    assert other_patients(["a", "a"]) == {}
 
 
 def test_permuted_reports_are_dealt_to_other_volumes_in_training_only(folder):
