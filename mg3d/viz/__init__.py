@@ -5,7 +5,16 @@ from types import ModuleType
 
 __all__ = [
     *("architecture", "curves", "growth", "hounsfield", "hu_overview", "lines", "matrices"),
-    *("overlay", "preprocessing", "proportions", "report", "slices", "thresholds", "widgets"),
+    *(
+        "overlay",
+        "pairs",
+        "preprocessing",
+        "proportions",
+        "report",
+        "slices",
+        "thresholds",
+        "widgets",
+    ),
 ]
 
 
