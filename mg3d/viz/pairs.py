@@ -71,14 +71,15 @@ def show_two_patients(
     for axes, name in ((left, "cosine of the words"), (right, "what the pair counts as")):
         axes.set_title(name)
         axes.set(xlabel=f"sentence of {names[1]}", xticks=range(len(columns)))
+        axes.tick_params(axis="x", labelsize=6.5)
         axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
         axes.grid(which="minor", color="white", linewidth=1.0)
         axes.tick_params(which="both", length=0)
         axes.spines[:].set_visible(False)
     left.set_yticks(range(len(rows)), [f"{_short(s)}  {i}" for i, s in enumerate(rows)], fontsize=7)
-    left.set_title(f"{names[0]}  ", loc="right", fontsize=9, color=QUIET, x=0.0)
-    right.set_title(f"  {names[1]}", loc="left", fontsize=9, color=QUIET, x=1.0)
+    left.set_title(f"rows: {names[0]}  ", loc="right", fontsize=9, color=QUIET, x=0.0)
+    right.set_title(f"  columns: {names[1]}", loc="left", fontsize=9, color=QUIET, x=1.0)
     right.set_title("what the pair counts as", loc="center")
     listed = "\n".join(f"{i}  {_short(s)}" for i, s in enumerate(columns))
     right.annotate(
@@ -96,7 +97,8 @@ def show_two_patients(
     )
     if title:
         fig.suptitle(title, x=0.01, ha="left")
-    caption(fig, note)
+    scale = "left: white 0, dark red 1, blue below 0"
+    caption(fig, " · ".join(part for part in (scale, note) if part))
     return fig
 
 
