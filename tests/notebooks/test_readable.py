@@ -136,6 +136,17 @@ def test_every_figure_is_preceded_by_a_guess_and_followed_by_an_answer(cells):
         assert "<details>" in cells[i + 1].source, f"no folded answer after cell {i}"
 
 
+def test_a_projector_gets_title_questions_figures_and_answers_and_nothing_else(cells):
+    expected = ["skip"] * len(cells)
+    expected[0] = "slide"
+    for i in tagged(cells, "figure"):
+        expected[i - 1 : i + 2] = ["slide", "fragment", "fragment"]
+        assert cells[i + 1].source.endswith("</details>"), f"more than the answer after cell {i}"
+    kinds = [cell.metadata.get("slideshow", {}).get("slide_type") for cell in cells]
+    wrong = [i for i, (kind, due) in enumerate(zip(kinds, expected, strict=True)) if kind != due]
+    assert not wrong, f"cells {wrong} need slide_type {[expected[i] for i in wrong]}"
+
+
 def test_a_widget_comes_after_a_figure(cells):
     widgets, figures = tagged(cells, "widget"), tagged(cells, "figure")
     assert len(widgets) <= 3
