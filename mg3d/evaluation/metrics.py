@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 
 @dataclass(frozen=True)
@@ -34,33 +34,35 @@ def auroc(labels: Float[np.ndarray, " P"], scores: Float[np.ndarray, " P"]) -> f
         labels: 1 positive, 0 negative, NaN unknown (left out).
         scores: larger means more likely.
     """
-    from scipy.stats import rankdata
-
     known = ~np.isnan(labels)
-    positive = labels[known] == 1
-    num_positive, num_negative = int(positive.sum()), int((~positive).sum())
-    if not num_positive or not num_negative:
-        return float("nan")
-    ranks = rankdata(scores[known])  # 1 is the lowest; tied scores share their mean rank
-    # Mann-Whitney U: the rank sum of the positives, less what they get among themselves.
-    wins = ranks[positive].sum() - num_positive * (num_positive + 1) / 2
-    return float(wins / (num_positive * num_negative))
+    return float(_areas(labels[known, None] == 1, scores[known, None])[0])
 
 
 def aurocs(
     labels: Float[np.ndarray, "P C"], scores: Float[np.ndarray, "P C"]
 ) -> Float[np.ndarray, " C"]:
     """AUROC per finding; NaN for a finding without positives or without negatives."""
+    known = ~np.isnan(labels)
+    complete = known.all(0)
+    values = np.full(labels.shape[1], np.nan)
+    values[complete] = _areas(labels[:, complete] == 1, scores[:, complete])
+    for finding in np.flatnonzero(known.any(0) & ~complete):
+        values[finding] = auroc(labels[:, finding], scores[:, finding])
+    return values
+
+
+def _areas(
+    positive: Bool[np.ndarray, "P C"], scores: Float[np.ndarray, "P C"]
+) -> Float[np.ndarray, " C"]:
+    """AUROC of every column, all labels known; the columns at once, as a bootstrap asks often."""
     from scipy.stats import rankdata
 
-    if not labels.size or np.isnan(labels).any():
-        return np.array([auroc(y, s) for y, s in zip(labels.T, scores.T, strict=True)])
-    # As `auroc`, for all findings at once: a bootstrap over many findings spends its time here.
-    positive = labels == 1
-    num_positive = positive.sum(0)
-    wins = (rankdata(scores, axis=0) * positive).sum(0) - num_positive * (num_positive + 1) / 2
-    pairs = num_positive * (len(labels) - num_positive)
-    return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    num_positive, num_negative = positive.sum(0), (~positive).sum(0)
+    ranks = rankdata(scores, axis=0)  # 1 is the lowest; tied scores share their mean rank
+    # Mann-Whitney U: the rank sum of the positives, less what they get among themselves.
+    wins = np.where(positive, ranks, 0.0).sum(0) - num_positive * (num_positive + 1) / 2
+    with np.errstate(invalid="ignore"):  # 0 of 0 pairs: NaN
+        return wins / (num_positive * num_negative)
 
 
 def macro(values: Float[np.ndarray, " C"]) -> float:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mg3d.evaluation.metrics import auroc, bootstrap, macro, recall_at, retrieval_pools
+from mg3d.evaluation.metrics import auroc, aurocs, bootstrap, macro, recall_at, retrieval_pools
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,20 @@ def test_auroc_equals_the_count_of_pairs():
     scores = numbers.integers(0, 10, 60) + labels
     pairs = [(p > n) + 0.5 * (p == n) for p in scores[labels == 1] for n in scores[labels == 0]]
     assert auroc(labels, scores) == pytest.approx(np.mean(pairs))
+
+
+def test_findings_together_have_the_areas_of_findings_alone():
+    numbers = np.random.default_rng(0)
+    labels = (numbers.random((60, 5)) < 0.3).astype(float)
+    scores = numbers.integers(0, 10, (60, 5)) + labels
+    labels[:20, 1] = np.nan  # some unknown
+    labels[:, 2], labels[:, 3], labels[:, 4] = np.nan, 0, 1  # all unknown, or of one class
+    scores[:20, 1] = np.inf  # that of an unknown one counts for nothing
+    areas = aurocs(labels, scores)
+    assert np.isnan(areas).tolist() == [False, False, True, True, True]
+    assert len(set(areas[:2])) == 2
+    alone = [auroc(y, s) for y, s in zip(labels.T, scores.T, strict=True)]
+    np.testing.assert_array_equal(areas, alone)
 
 
 def test_a_finding_nobody_has_is_undefined_and_left_out_of_the_mean():
