@@ -36,7 +36,7 @@ def test_a_gpu_is_asked_for_every_combination():
     assert {job["precision"] for job in measured} == {"bf16"}
 
 
-@pytest.mark.parametrize("checkpointing", ["no", "yes"])
+@pytest.mark.parametrize("checkpointing", ["no", pytest.param("yes", marks=pytest.mark.thorough)])
 def test_a_toy_step_prints_one_json_line_with_every_part(repository, checkpointing):
     done = subprocess.run(
         [

@@ -64,6 +64,7 @@ def run(where):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_adapters_pass_on_cases_they_have_not_seen_and_fail_on_wrong_ones(tmp_path):
     made = unseen.write_all(tmp_path)
     done = run(tmp_path)

@@ -87,6 +87,7 @@ def test_26b_a_precision_asked_of_accelerate_alone_is_refused(launch, prepared, 
     assert "precision bf16" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_signal_to_one_process_stops_both_after_the_same_step(launch, tmp_path):
     done = launch(*TORCHRUN, __file__, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ from mg3d.training import optimiser
 from mg3d.training.loop import pretrain
 from mg3d.training.step import build_pretraining
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 ALL = LossWeights(clip=1.0)
 RUNS = {name: ALL.only(name) for name in OBJECTIVES} | {"all": ALL}

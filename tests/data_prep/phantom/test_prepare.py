@@ -109,7 +109,7 @@ def test_orientations_differ_and_volume_and_masks_share_them(small):
     assert len(axes) > 1
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.thorough)])
 def test_equal_arguments_give_equal_bytes_with_any_number_of_workers(workers, small, tmp_path):
     prepare_phantom(tmp_path, **(SMALL | {"workers": workers}), keep_raw=True)
     assert files_of(tmp_path) == files_of(small)
