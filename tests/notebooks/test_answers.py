@@ -1,16 +1,23 @@
 """Every notebook runs, offline and anywhere, draws its figures, and its printed answers are right.
 
 The run is made small: parameters that set sizes get tiny values, and `check` cells, whose claims
-hold for the defaults, are left out. `.ci/run` runs every notebook as it is.
+hold for the defaults, are left out. Lessons on the same phantom find it prepared in their folder.
+`.ci/run` runs every notebook as it is.
 """
 
 import ast
+import os
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from filelock import FileLock
+from forked_kernels import kernels_of
+
+from data_prep.phantom.prepare import prepare_phantom
 
 ROOT = Path(__file__).parents[2]
 ANSWER = re.compile(r"<summary>Answer</summary>.*?```python\n(.*?)```", re.S)
@@ -47,8 +54,31 @@ def parameters_of(notebook):
     return {node.target.id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
 
 
+@pytest.fixture(scope="session")
+def phantom_in(tmp_path_factory, worker_id):
+    """Puts the prepared phantom that a lesson will ask for into its folder; made once for all."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent  # of all workers
+
+    def put(folder, patients, val_patients, seed, preset):
+        made = shared / f"phantom_{preset}_{seed}_{patients}_{val_patients}"
+        with FileLock(f"{made}.lock"):
+            prepare_phantom(
+                made,
+                patients=patients,
+                val_patients=val_patients,
+                seed=seed,
+                preset=preset,
+                workers=0,
+                progress=False,
+            )
+        shutil.copytree(made, folder, copy_function=os.link)
+
+    return put
+
+
 @pytest.fixture(scope="module")
-def run(notebook, tmp_path_factory):
+def run(notebook, tmp_path_factory, phantom_in):
     """The executed notebook, started in an empty folder that holds nothing but it."""
     folder = tmp_path_factory.mktemp("notebook")
     start = folder / "start"
@@ -59,9 +89,10 @@ def run(notebook, tmp_path_factory):
         name: min(SMALL[name], defaults[name]) or SMALL[name]
         for name in SMALL.keys() & defaults.keys()
     }  # 0: as many as the preset has
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MPLBACKEND", raising=False)  # the kernel's own draws into the notebook
-        patch.setenv("PYTHONPATH", str(ROOT))  # this source, installed or not
+    if any("prepare_phantom(" in cell.source for cell in notebook.cells):
+        names = ("num_patients", "val_patients", "seed", "preset")
+        phantom_in(folder / "output" / "data", *((defaults | values)[name] for name in names))
+    with kernels_of(ROOT):
         executed = papermill.execute_notebook(
             folder / "solved.ipynb",
             folder / "run.ipynb",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import papermill
 import pytest
+from forked_kernels import kernels_of
 
 from mg3d.data.manifest import read_manifest
 from mg3d.text.dates import DATE
@@ -19,22 +20,21 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def run(shared_data, tmp_path, monkeypatch):
+def run(shared_data, tmp_path):
     """Runs a lesson on one of the shared files: its cells, and its metrics."""
-    monkeypatch.delenv("MPLBACKEND", raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
     def run_lesson(name, parameter, path, **others):
-        executed = papermill.execute_notebook(
-            ROOT / "notebooks" / f"{name}.ipynb",
-            tmp_path / "out.ipynb",
-            parameters={
-                parameter: str(shared_data / path),
-                "output_dir": str(tmp_path / "run"),
-                **others,
-            },
-            progress_bar=False,
-        )
+        with kernels_of(ROOT):
+            executed = papermill.execute_notebook(
+                ROOT / "notebooks" / f"{name}.ipynb",
+                tmp_path / "out.ipynb",
+                parameters={
+                    parameter: str(shared_data / path),
+                    "output_dir": str(tmp_path / "run"),
+                    **others,
+                },
+                progress_bar=False,
+            )
         return executed, json.loads((tmp_path / "run" / "metrics.json").read_text())
 
     return run_lesson
