@@ -23,6 +23,10 @@ ROOT = Path(__file__).parents[2]
 ANSWER = re.compile(r"<summary>Answer</summary>.*?```python\n(.*?)```", re.S)
 STUB = re.compile(r"^( *)return \.\.\.  # your code", re.M)
 SMALL = {"num_patients": 32, "val_patients": 16, "total_steps": 4, "minutes": 0.05}
+SMALL_IN = {
+    "01a_ct_volumes": {"patient": 2},  # those before are drawn, too
+    "01c_prepare_a_dataset": {"num_patients": 5, "val_patients": 2},  # five of them get damaged
+}
 
 pytestmark = pytest.mark.slow
 
@@ -78,16 +82,17 @@ def phantom_in(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(scope="module")
-def run(notebook, tmp_path_factory, phantom_in):
+def run(notebook, notebook_path, tmp_path_factory, phantom_in):
     """The executed notebook, started in an empty folder that holds nothing but it."""
     folder = tmp_path_factory.mktemp("notebook")
     start = folder / "start"
     start.mkdir()
     nbformat.write(solve(notebook), folder / "solved.ipynb")
     defaults = parameters_of(notebook)
+    small = SMALL | SMALL_IN.get(notebook_path.stem, {})
     values = {
-        name: min(SMALL[name], defaults[name]) or SMALL[name]
-        for name in SMALL.keys() & defaults.keys()
+        name: min(small[name], defaults[name]) or small[name]
+        for name in small.keys() & defaults.keys()
     }  # 0: as many as the preset has
     if any("prepare_phantom(" in cell.source for cell in notebook.cells):
         names = ("num_patients", "val_patients", "seed", "preset")

@@ -90,7 +90,7 @@ def test_reports_without_a_date(run, shared_data, tmp_path):
 
 def test_a_folder_of_ct_rate(run, tmp_path):
     executed, metrics = run("01c_prepare_a_dataset", "source_dir", "layouts/ctrate/dataset",
-                            num_patients=7, val_patients=1)  # fmt: skip
+                            num_patients=5, val_patients=1)  # fmt: skip
     assert (metrics["volumes"], metrics["refused"]) == (4, 0)
     assert len(metrics["broken_refused"]) == 5 and metrics["same_fingerprint"]
     rows = read_manifest(tmp_path / "run" / "prepared").rows
