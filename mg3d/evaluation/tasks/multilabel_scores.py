@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mg3d.evaluation.classification_metrics import Decisions, average_precisions
 from mg3d.evaluation.decision_thresholds import choose_thresholds, decide
@@ -33,19 +33,8 @@ def multilabel_measures(predicted: Predicted) -> list[Measure]:
         _, by, chosen, _ = _tables(predicted.thresholds)
         claims = decide(scores, choose_thresholds(by, chosen))
         never = np.where(np.isnan(claims), np.nan, 0.0)
-        for name in DECIDED:
-            for model, given in (("", claims), (NEVER, never)):
-                found.append(
-                    _measure(
-                        name,
-                        lambda y, c, name=name: Decisions(y, c).summary()[name],  # type: ignore[misc]
-                        labels,
-                        given,
-                        patients,
-                        predicted.seed,
-                        model,
-                    )
-                )
+        for model, given in (("", claims), (NEVER, never)):
+            found += _decided(labels, given, patients, predicted.seed, model)
     for place, name in enumerate(names):
         column = labels[:, place]
         if 0 < np.nansum(column) < np.sum(~np.isnan(column)):
@@ -55,6 +44,33 @@ def multilabel_measures(predicted: Predicted) -> list[Measure]:
             same_for_all = Score(0.5, 0.5, 0.5, score.score.n)  # of every draw, exactly
             found += [score, Measure(metric, same_for_all, score.num_cases, CHANCE)]
     return found
+
+
+def _decided(
+    labels: Float[np.ndarray, "N C"],
+    claims: Float[np.ndarray, "N C"],
+    patients: Sequence[str],
+    seed: int,
+    model: str,
+) -> list[Measure]:
+    """All `DECIDED` scores; the same draws serve all of them, and each draw is counted once."""
+    summaries: dict[bytes, dict[str, float]] = {}
+
+    def summary(rows: Int[np.ndarray, " N"]) -> dict[str, float]:
+        key = rows.tobytes()
+        if key not in summaries:
+            summaries[key] = Decisions(labels[rows], claims[rows]).summary()
+        return summaries[key]
+
+    scores = {
+        name: bootstrap_cases(
+            lambda rows, name=name: summary(rows)[name],  # type: ignore[misc]
+            patients,
+            seed=seed,
+        )
+        for name in DECIDED
+    }
+    return [Measure(name, score, len(labels), model) for name, score in scores.items()]
 
 
 def _tables(
