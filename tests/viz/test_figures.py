@@ -1,6 +1,5 @@
 """Every figure says what it has to, shows the numbers it was given, and is closed."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -27,23 +26,11 @@ def mask(voxels):
     return mask
 
 
-@pytest.fixture(autouse=True)
-def _figures_are_closed():
-    yield
-    assert not plt.get_fignums(), "a figure left open is shown twice by a notebook"
-
-
-def words_of(fig):
-    fig.canvas.draw()
-    found = [text.get_text() for text in fig.findobj(plt.Text)]
-    return " | ".join(found)
-
-
 def pictures_of(fig):
     return [image for axes in fig.axes for image in axes.images]
 
 
-def test_planes_tell_sides_window_voxel_size_and_slice(voxels, mask):
+def test_planes_tell_sides_window_voxel_size_and_slice(voxels, mask, words_of):
     words = words_of(show_planes(voxels, SPACING, mask=mask, title="Look", note="made up", **UNIT))
     for part in ("Look", "made up", "lung window −1350 to +150 HU", "voxel 4 × 2 × 1 mm"):
         assert part in words
@@ -64,7 +51,7 @@ def test_planes_have_true_proportions_and_the_given_values(voxels):
     assert axial.get_clim() == coronal.get_clim() == (-1350, 150)
 
 
-def test_masks_are_outlined_along_voxel_edges_and_named(voxels, mask):
+def test_masks_are_outlined_along_voxel_edges_and_named(voxels, mask, words_of):
     fig = show_planes(voxels, SPACING, mask={"nodule": mask, "effusion": ~mask}, **UNIT)
     assert "nodule" in words_of(fig) and "effusion" in words_of(fig)
     axial = show_planes(voxels, SPACING, mask=mask, **UNIT).axes[0]
@@ -73,7 +60,7 @@ def test_masks_are_outlined_along_voxel_edges_and_named(voxels, mask):
     assert (points.min(0).tolist(), points.max(0).tolist()) == ([1.0, 2.0], [3.0, 6.0])
 
 
-def test_a_gallery_names_every_patient_and_shows_the_finding(voxels, mask):
+def test_a_gallery_names_every_patient_and_shows_the_finding(voxels, mask, words_of):
     patients = {"normal": voxels, "nodule": voxels, "a third": voxels}
     fig = show_grid_of_patients(
         patients, SPACING, plane="axial", masks={"nodule": mask}, columns=2, **UNIT
@@ -104,7 +91,7 @@ def test_smooth_maps_keep_the_values_at_the_tokens_centres():
     assert np.all(np.diff(voxels[:, 0, 0]) >= 0)
 
 
-def test_attention_and_control_share_volume_slice_and_scale(voxels, mask):
+def test_attention_and_control_share_volume_slice_and_scale(voxels, mask, words_of):
     own, other = torch.rand(2, 3, 2), 2 * torch.rand(2, 3, 2)
     fig = show_attention(voxels, own, SPACING, control=other, mask=mask, title="A nodule", **UNIT)
     words = words_of(fig)
@@ -123,7 +110,7 @@ def test_attention_without_control_is_possible_and_takes_limits(voxels):
     assert [p.get_clim() for p in pictures_of(fig) if p.get_alpha() < 1] == [(0, 1)] * 2
 
 
-def test_similarities_are_drawn_as_given_with_lines_between_patients():
+def test_similarities_are_drawn_as_given_with_lines_between_patients(words_of):
     matrix = torch.linspace(-1, 1, 25).reshape(5, 5)
     fig = show_similarities(
         {"target": matrix, "seen": matrix.T}, torch.tensor([3, 3, 3, 7, 7]), title="Alike"
@@ -137,20 +124,20 @@ def test_similarities_are_drawn_as_given_with_lines_between_patients():
     assert {line.get_xdata()[0] for line in target.axes.lines if line.get_xdata()[0] != 0} == {2.5}
 
 
-def test_rows_of_similarities_can_stand_for_something_else():
+def test_rows_of_similarities_can_stand_for_something_else(words_of):
     words = words_of(show_similarities({"all": torch.eye(3)}, torch.arange(3), rows="report"))
     assert "reports of patient" in words and "3 reports of 3 patients" in words
     assert "sentence" not in words
 
 
-def test_a_search_counts_the_reports_that_found_their_volume():
+def test_a_search_counts_the_reports_that_found_their_volume(words_of):
     similarity = np.array([[0.9, 0.1, 0.2], [0.8, 0.1, 0.3], [0.0, 0.5, 0.4]])
     words = words_of(show_similarity_matrix(similarity, k=1)).replace("\n", " ")
     assert "green if among the first 1: 1 of 3, by chance 1.0" in words
     assert "3 reports, 3 volumes" in words and "the report's own volume" in words
 
 
-def test_rows_and_columns_of_a_search_can_stand_for_something_else():
+def test_rows_and_columns_of_a_search_can_stand_for_something_else(words_of):
     fig = show_similarity_matrix(np.eye(2), rows="fused vector", columns="lone vector")
     words = words_of(fig).replace("\n", " ")
     assert "2 fused vectors, 2 lone vectors" in words and "the fused vector's own lone" in words
@@ -168,7 +155,7 @@ def losses():
     }
 
 
-def test_losses_have_a_panel_each_with_held_out_patients_and_what_is_trivial():
+def test_losses_have_a_panel_each_with_held_out_patients_and_what_is_trivial(words_of):
     fig = show_losses(
         losses(), trivial={"mim": 0.25}, labels={"mim": "MIM"}, title="Down", note="3 patients"
     )
@@ -199,7 +186,7 @@ def scores():
     ]
 
 
-def test_scores_have_a_row_a_finding_best_first_below_the_mean():
+def test_scores_have_a_row_a_finding_best_first_below_the_mean(words_of):
     fig = show_scores(scores(), title="Named", note="9 patients")
     axes = fig.axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
@@ -210,7 +197,7 @@ def test_scores_have_a_row_a_finding_best_first_below_the_mean():
     assert all(part in words_of(fig) for part in ("chance", "AUROC", "untrained", "9 patients"))
 
 
-def test_an_ablation_has_a_row_a_configuration_and_a_panel_a_score():
+def test_an_ablation_has_a_row_a_configuration_and_a_panel_a_score(words_of):
     rows = [
         {"group": group, "configuration": name, "score": score, "value": value, "chance": 0.1}
         for group, name, value in [("no training", "untrained", 0.2), ("all", "all six", 0.4)]
@@ -224,7 +211,7 @@ def test_an_ablation_has_a_row_a_configuration_and_a_panel_a_score():
         assert part in words_of(fig)
 
 
-def test_growth_has_a_line_a_configuration_and_diamonds_for_more_patients():
+def test_growth_has_a_line_a_configuration_and_diamonds_for_more_patients(words_of):
     rows = [
         {"configuration": name, "steps": steps, "patients": patients, "value": value}
         | {"score": "probe", "low": value - 0.01, "high": value + 0.01}

@@ -9,17 +9,6 @@ from mg3d.volumes.histogram import LANDMARKS_HU
 SPACING = (4.0, 2.0, 1.0)
 
 
-@pytest.fixture(autouse=True)
-def _figures_are_closed():
-    yield
-    assert not plt.get_fignums()
-
-
-def words_of(fig):
-    fig.canvas.draw()
-    return " | ".join(text.get_text() for text in fig.findobj(plt.Text))
-
-
 def heights_by_color(axes):
     found = {}
     for bar in axes.patches:
@@ -29,7 +18,7 @@ def heights_by_color(axes):
     return found
 
 
-def test_a_histogram_colours_each_value_by_what_it_would_be_taken_for():
+def test_a_histogram_colours_each_value_by_what_it_would_be_taken_for(words_of):
     values = np.repeat([-1000.0, -800.0, -100.0, 45.0], [5, 2, 1, 2])
     fig = show_hu_histograms({"a scan": values}, title="Look", note="made up")
     found = heights_by_color(fig.axes[0])
@@ -43,7 +32,7 @@ def test_a_histogram_colours_each_value_by_what_it_would_be_taken_for():
     assert legend == list(TISSUES_HU)
 
 
-def test_a_histogram_says_what_lies_outside_its_axis():
+def test_a_histogram_says_what_lies_outside_its_axis(words_of):
     inside = show_hu_histograms({"a": np.zeros(4)})
     outside = show_hu_histograms({"a": np.array([0.0, 0.0, 0.0, -2000.0])})
     assert "outside" not in words_of(inside)
@@ -60,7 +49,7 @@ def test_no_volume_is_refused():
         show_hu_histograms({})
 
 
-def test_windows_show_one_slice_between_different_ends():
+def test_windows_show_one_slice_between_different_ends(words_of):
     hu = np.random.default_rng(0).integers(-1000, 1000, (8, 6, 10))
     fig = show_windows(hu, SPACING, ("lung", (-10, 20)), index=2, title="Look")
     pictures = [axes.images[0] for axes in fig.axes]

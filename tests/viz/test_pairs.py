@@ -1,4 +1,3 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -12,18 +11,7 @@ DECIDED = (COSINE >= 0.9) | (COSINE <= 0.6)
 LONG = "no " * 40
 
 
-@pytest.fixture(autouse=True)
-def _figures_are_closed():
-    yield
-    assert not plt.get_fignums()
-
-
-def words_of(fig):
-    fig.canvas.draw()
-    return " | ".join(text.get_text() for text in fig.findobj(plt.Text))
-
-
-def test_each_pair_has_its_cosine_and_the_colour_of_its_kind():
+def test_each_pair_has_its_cosine_and_the_colour_of_its_kind(words_of):
     fig = show_two_patients(COSINE, TARGET, DECIDED, ["one.", LONG], ["a.", "b.", "c."])
     cosines, kinds = (axes.images[0] for axes in fig.axes)
     np.testing.assert_array_equal(cosines.get_array(), COSINE)
@@ -33,7 +21,7 @@ def test_each_pair_has_its_cosine_and_the_colour_of_its_kind():
     assert "same: 1" in words and "undecided: 2" in words and "different: 3" in words
 
 
-def test_sentences_are_named_at_their_rows_and_columns_and_long_ones_cut():
+def test_sentences_are_named_at_their_rows_and_columns_and_long_ones_cut(words_of):
     fig = show_two_patients(COSINE, TARGET, DECIDED, ["one.", LONG], ["a.", "b.", "c."])
     rows = [label.get_text() for label in fig.axes[0].get_yticklabels()]
     assert rows[0] == "one.  0" and rows[1].endswith("…  1") and len(rows[1]) < 60
@@ -45,7 +33,7 @@ def test_sentences_that_are_not_those_of_the_matrix_are_refused():
         show_two_patients(COSINE, TARGET, DECIDED, ["one."], ["a.", "b.", "c."])
 
 
-def test_kinds_are_shares_in_their_own_colours_with_what_is_asked():
+def test_kinds_are_shares_in_their_own_colours_with_what_is_asked(words_of):
     values = {"same": np.array([0.99, 0.99, 0.99, -0.5]), "undecided": np.array([0.3])}
     fig = show_kinds(values, asked={"same": 0.95})
     same, undecided = fig.axes

@@ -1,4 +1,3 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -9,18 +8,7 @@ from mg3d.viz.thresholds import show_cosines, show_pairs
 PAIRS = [("no node.", "there is no node.", True), ("no node.", "a node.", False)]
 
 
-@pytest.fixture(autouse=True)
-def _figures_are_closed():
-    yield
-    assert not plt.get_fignums()
-
-
-def words_of(fig):
-    fig.canvas.draw()
-    return " | ".join(text.get_text() for text in fig.findobj(plt.Text))
-
-
-def test_pairs_show_every_measure_in_its_row_and_the_truth_in_colour():
+def test_pairs_show_every_measure_in_its_row_and_the_truth_in_colour(words_of):
     fig = show_pairs(PAIRS, {"words": np.array([0.7, 0.8]), "counts": np.array([0.1, 0.2])})
     (axes,) = fig.axes
     dots = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
@@ -40,7 +28,7 @@ def test_zones_are_drawn_at_the_thresholds():
     assert zones[1].x1 == pytest.approx(0.3)
 
 
-def test_cosines_are_shares_of_like_and_of_unlike_pairs():
+def test_cosines_are_shares_of_like_and_of_unlike_pairs(words_of):
     same = np.array([True, True, False, False, False, False])
     values = np.array([0.95, 0.5, 0.1, 0.1, 0.1, 0.95])
     fig = show_cosines({"words": values}, same)
