@@ -97,10 +97,11 @@ def show_similarity_matrix(
     axes.set(xlabel=f"{columns} of patient", ylabel=f"{rows} of patient", title=title)
     axes.spines[:].set_color(FAINT)
     fig.colorbar(image, ax=axes, label="cosine similarity", shrink=0.85)
+    found = "it is the most similar" if k == 1 else f"among the {k} most similar"
     caption(
         fig,
         f"{num_reports} {rows}s, {num_volumes} {columns}s · rings: the {rows}'s own {columns}, "
-        f"green if among the first {k}: {hits.sum()} of {len(pairs)}, "
+        f"green if {found}: {hits.sum()} of {len(pairs)}, "
         f"by chance {min(1.0, k / num_volumes) * len(pairs):.1f}" + (f" · {note}" if note else ""),
     )
     return fig

@@ -133,7 +133,7 @@ def test_rows_of_similarities_can_stand_for_something_else(words_of):
 def test_a_search_counts_the_reports_that_found_their_volume(words_of):
     similarity = np.array([[0.9, 0.1, 0.2], [0.8, 0.1, 0.3], [0.0, 0.5, 0.4]])
     words = words_of(show_similarity_matrix(similarity, k=1)).replace("\n", " ")
-    assert "green if among the first 1: 1 of 3, by chance 1.0" in words
+    assert "green if it is the most similar: 1 of 3, by chance 1.0" in words
     assert "3 reports, 3 volumes" in words and "the report's own volume" in words
 
 
