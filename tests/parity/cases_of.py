@@ -6,9 +6,11 @@ outputs) and `<case>.json` (official parameter names and shapes, inputs, setting
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import fill
 import numpy as np
@@ -114,12 +116,20 @@ class Case:
             fill.tensor(self.name, name, about["shape"], about["scale"], about["shift"])
         )
 
-    def check_all(self, ours: dict[str, torch.Tensor], tolerance: float = SINGLE_MODULE) -> None:
-        """Compare every output of the case; that there is one without counterpart is an error."""
+    def check_all(
+        self,
+        ours: dict[str, torch.Tensor],
+        tolerance: float = SINGLE_MODULE,
+        tolerances: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """Compare every output of the case; that there is one without counterpart is an error.
+
+        `tolerances` are those of single outputs, where not `tolerance`.
+        """
         missing = sorted(self.description["outputs"].keys() - ours.keys())
         assert not missing, f"{self.name}: the adapter makes no {', '.join(missing)}"
         for name in self.description["outputs"]:
-            self.check(name, ours[name], tolerance)
+            self.check(name, ours[name], tolerances.get(name, tolerance))
 
     def check(self, name: str, ours: torch.Tensor, tolerance: float = SINGLE_MODULE) -> None:
         """Compare an output with the golden one, all of it or its stored sample and statistics."""

@@ -5,9 +5,14 @@ The model is the library's `ReleasedMG3D`, with all quirks of the released code.
 Tolerances. Golden numbers are those of a float64 run. Where our run can be float64 too (given
 maps), every number is held to 1e-6 of its maximum: that is the 1e-6 which the released SSM adds to
 its number of pairs, and nothing else. In float32, sums over 1.5 million voxels and four Swin stages
-may differ by 1e-4 of the maximum. Gradient norms of a case with the vision encoder are golden in
-float32 only (the JSON says so), and so off by up to 5e-4 themselves: MIM's first convolution, run
-in float64, has the gradient of our float32 run to 3e-6. There 1e-3 is asked.
+may differ by 1e-4 of the maximum.
+
+Gradients in float32 are held to 1e-3. MIM's decoder has 33 million leaky ReLUs, and a few of their
+inputs (27, on one CPU) lie so near 0 that rounding decides between the slopes 1 and 0.01: the
+gradient on the volume's map then differs from the golden one by 4e-5 to 3e-4 of its maximum,
+depending on the CPU's instructions, and by 6e-6 with the slopes of a float64 run. Gradient norms of
+a case with the vision encoder are golden in float32 only (the JSON says so), off by up to 5e-4
+themselves.
 """
 
 from dataclasses import dataclass, replace
@@ -28,6 +33,7 @@ from mg3d.training.losses import weigh
 from mg3d.training.step import Pretraining
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}  # of max |.|, see above
+GRADIENT_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
 @dataclass(frozen=True)
@@ -141,13 +147,13 @@ def check_gradient_norms(case: Case, run: Run, tolerance: float) -> None:
 
 
 def check(case: Case, dtype: torch.dtype) -> None:
-    done, tolerance = run(case, dtype), TOLERANCE[dtype]
+    done = run(case, dtype)
     with torch.no_grad():
         ours = released_losses(done) | released_features(done)
-    ours |= {f"grad_total/{name}": tensor.grad for name, tensor in done.maps.items()}
-    case.check_all(ours, tolerance)
-    golden = case.description.get("precision", {}).get("grad_norm", "torch.float64")
-    check_gradient_norms(case, done, 1e-3 if golden == "torch.float32" else tolerance)
+    gradients = {f"grad_total/{name}": tensor.grad for name, tensor in done.maps.items()}
+    tolerances = dict.fromkeys(gradients, GRADIENT_TOLERANCE[dtype])
+    case.check_all(ours | gradients, TOLERANCE[dtype], tolerances)
+    check_gradient_norms(case, done, GRADIENT_TOLERANCE[dtype])
 
 
 @pytest.mark.slow
