@@ -252,8 +252,8 @@ def _raw_grid(
     else:
         assert grid.shape is not None  # PhantomSpec sees to it
         aim = [s * e / n for s, e, n in zip(grid.crop, extent, grid.shape, strict=True)]
-    # Slices of 1 to 2 mm become 1 to 1.2 times the prepared spacing; pixels are square.
-    slices = aim[0] * (BETWEEN_SLICES + 0.2 * facts.spacing_mm[0])
+    # Slices of 0.75 to 5 mm become 0.95 to 1.2 times the prepared spacing; pixels are square.
+    slices = aim[0] * (BETWEEN_SLICES + min(0.15 + 0.05 * facts.spacing_mm[0], 0.4))
     pixel = IN_PLANE * min(aim[1], aim[2])
     wanted = (slices, pixel, pixel)
     spacing = tuple(max(round(w, 3), s) for w, s in zip(wanted, facts.spacing_mm, strict=True))

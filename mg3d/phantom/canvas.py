@@ -53,9 +53,22 @@ class Pose:
         level = np.float32(self.matrix[2, 2]) * z + np.float32(self.shift[2])
         return place, level
 
-    def scanner(self, point: Point) -> np.ndarray:
-        """Scanner mm of a body point, correct to the height of the warp."""
-        return np.linalg.solve(self.matrix, np.asarray(point) - self.shift)
+    def scanner(self, points: np.ndarray) -> np.ndarray:
+        """Scanner mm (n, 3) of body points (n, 3): `body` backwards, the warp by repetition."""
+        inverse = np.linalg.inv(self.matrix)
+        waves, w = 2 * math.pi / 260.0, self.warp_mm / 2
+        moved = np.asarray(points, float) - self.shift
+        warp = np.zeros_like(moved)
+        place = moved
+        for _ in range(2):
+            offset = moved - warp
+            columns = [offset[:, k : k + 1] * inverse[:, k] for k in range(3)]
+            place = columns[0] + columns[1] + columns[2]
+            x, y, z = (waves * place[:, k, None] for k in range(3))
+            p = self.phases
+            flat = np.sin(z + p[:, 0]) * np.sin(y + p[:, 1])
+            warp = w * (flat + np.sin(z + p[:, 2]) * np.sin(x + p[:, 3]))
+        return place
 
 
 @dataclass
@@ -85,8 +98,11 @@ class Canvas:
         pose: how the body lies.
         spacing_mm: of the array's axes (z, y, x).
         first_mm: scanner mm (z, y, x) of voxel (0, 0, 0).
+        grid_mm: the same of the whole scan's first voxel; `first_slice` is the number of this
+            canvas's first slice in that scan.
         lungs: "left" and "right", once they are painted.
         heart: the heart, likewise; `fluid`: the effusion around it.
+        organs: depths of heart and sac, from when the lungs make room for them.
     """
 
     place: Float32[np.ndarray, "3 h w d"]
@@ -96,9 +112,12 @@ class Canvas:
     pose: Pose
     spacing_mm: tuple[float, float, float]
     first_mm: tuple[float, float, float]
+    grid_mm: tuple[float, float, float]
+    first_slice: int
     lungs: dict[str, LungField] = field(default_factory=dict)
     heart: Part | None = None
     fluid: Part | None = None
+    organs: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         self.x, self.y, self.z = self.place
@@ -123,9 +142,12 @@ class Canvas:
             slices.append(slice(start, stop))
         return slices[0], slices[1], slices[2]
 
-    def cover(self, inside_mm: np.ndarray) -> np.ndarray:
-        """Share of each voxel that is inside, from the distance to the surface (inside > 0)."""
-        share = inside_mm * np.float32(1 / self.edge_mm)
+    def cover(self, inside_mm: np.ndarray, blur_mm: float = 0.0) -> np.ndarray:
+        """Share of each voxel that is inside, from the distance to the surface (inside > 0).
+
+        The edge is as wide as a voxel, and wider by `blur_mm` where something moves.
+        """
+        share = inside_mm * np.float32(1 / (self.edge_mm + blur_mm))
         share += np.float32(0.5)
         np.maximum(share, np.float32(0), out=share)
         return np.minimum(share, np.float32(1), out=share)
@@ -172,20 +194,12 @@ def ellipsoid(
 
 
 def tube(
-    canvas: Canvas, start: Point, end: Point, radius: float, *, thin: float = 0.0
+    canvas: Canvas, start: Point, end: Point, radius: float, end_radius: float | None = None
 ) -> Part | None:
-    """A rod with round ends; None if not in sight.
-
-    Args:
-        canvas: where to look.
-        start: middle of one end; likewise `end`, body mm.
-        radius: mm.
-        thin: smallest radius drawn, mm. A thinner rod is drawn this thick and dims by the share of
-            its cross-section; 0 draws it as it is.
-    """
-    drawn = max(radius, thin)
+    """A rod with round ends, tapering to `end_radius` if that is given; None if not in sight."""
+    largest = radius if end_radius is None else max(radius, end_radius)
     (ax, ay, az), (bx, by, bz) = start, end
-    half = (abs(ax - bx) / 2 + drawn, abs(ay - by) / 2 + drawn, abs(az - bz) / 2 + drawn)
+    half = (abs(ax - bx) / 2 + largest, abs(ay - by) / 2 + largest, abs(az - bz) / 2 + largest)
     box = canvas.box(((ax + bx) / 2, (ay + by) / 2, (az + bz) / 2), half)
     if box is None:
         return None
@@ -198,15 +212,18 @@ def tube(
     np.minimum(share, np.float32(1), out=share)
     offset -= along * share
     offset *= offset
-    cover = canvas.cover(np.float32(drawn) - np.sqrt(np.add.reduce(offset, axis=0)))
-    if drawn > radius:
-        cover *= np.float32((radius / drawn) ** 2)
-    return box, cover
+    inside = np.float32(radius) - np.sqrt(np.add.reduce(offset, axis=0))
+    if end_radius is not None:
+        inside += np.float32(end_radius - radius) * share
+    return box, canvas.cover(inside)
 
 
-def path(canvas: Canvas, points: Sequence[Point], radius: float, hu: float) -> None:
-    """Paint rods through the points, one after another."""
-    for start, end in pairwise(points):
-        part = tube(canvas, start, end, radius)
+def path(
+    canvas: Canvas, points: Sequence[Point], radius: float | Sequence[float], hu: float
+) -> None:
+    """Paint rods through the points, one after another; a radius for all, or one per point."""
+    radii = [radius] * len(points) if isinstance(radius, int | float) else list(radius)
+    for (start, end), (first, last) in zip(pairwise(points), pairwise(radii), strict=True):
+        part = tube(canvas, start, end, first, last)
         if part is not None:
             canvas.paint(*part, hu)

@@ -1,154 +1,152 @@
-"""The chest's outside and frame in HU: skin, fat, muscle, the belly's organs, bones."""
+"""The chest's outside in HU: skin, fat, muscles with fat between them, breasts, arms."""
 
 import numpy as np
 
-from mg3d.phantom.canvas import EVERYWHERE, Box, Canvas, ellipsoid, path
+from mg3d.phantom.canvas import EVERYWHERE, Canvas, ellipsoid, path
+from mg3d.phantom.surfaces import cage, cage_front, ramp, smooth, spine_y
 from mg3d.phantom.thorax import Thorax
 
-AIR, FAT, MUSCLE, LIVER, WATER = -1000.0, -105.0, 50.0, 58.0, 10.0
+AIR, FAT, MUSCLE, WATER = -1000.0, -105.0, 52.0, 8.0
+SKIN = 25.0
 
 
-def ramp(values: np.ndarray, start: float, width: float) -> np.ndarray:
-    """0 below `start`, 1 from `start + width` on, straight between."""
-    return np.clip((values - np.float32(start)) * np.float32(1 / width), 0, 1)
-
-
-def spine_y(canvas: Canvas, box: Box) -> np.ndarray:
-    """How far in front of the middle of the vertebrae, whose column bulges backwards."""
-    bend = canvas.level[box[0]] - np.float32(10)
-    return canvas.y[box] + (np.float32(66) - np.float32(0.0005) * bend * bend)
+def outline(build: Thorax, x: np.ndarray, y: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Into the body from the skin, mm: round in front, flat behind, broad at the shoulders."""
+    high = smooth(ramp(level, 70, 75))  # 0 in the chest, 1 at the shoulders
+    neck = smooth(ramp(level, 140, 35))
+    half_x = 147 * build.width + build.fat_mm + 34 * high - 20 * neck
+    front = cage_front(build, level) + 15 + 0.9 * build.fat_mm + 4 * high - 6 * neck
+    back = 0.55 * spine_y(build, level) - 0.45 * 56 - 57 - 0.4 * build.fat_mm + 14 * high
+    middle, half_y = 0.5 * (front + back), 0.5 * (front - back)
+    forward = y - middle
+    u, v = x * (1 / half_x), forward * (1 / half_y)
+    u *= u
+    v *= v
+    mix = np.where(forward < 0, np.float32(0.45), np.float32(1.25))
+    outside = np.sqrt(np.sqrt(u * u + v * v + mix * u * v)) + 1e-4
+    radius = np.sqrt(x * x + forward * forward)
+    return radius * (1 / outside - 1)
 
 
 def paint_wall(canvas: Canvas, build: Thorax) -> np.ndarray:
     """Skin, fat and muscle; returns the distance into the rib cage."""
-    f, x, y, level = np.float32, canvas.x, canvas.y, canvas.level
-    high = ramp(level, 80, 70)  # 0 in the chest, 1 at the shoulders
-    high = high * high * (3 - 2 * high)
-    half_x = f(150 * build.width + build.fat_mm) + f(34) * high
-    half_y = f(98 * build.depth + 0.7 * build.fat_mm) - f(18) * high
-    u, v = x / half_x, (y + f(4) + f(8) * high) / half_y
-    u *= u
-    v *= v
-    outline = np.sqrt(np.sqrt(u * u + v * v + f(1.0) * u * v))
-    body = (1 - outline) * (f(0.5) * (half_x + half_y))
-    canvas.paint(EVERYWHERE, canvas.cover(body), FAT)
-    canvas.paint(EVERYWHERE, canvas.cover(body - f(0.8 * build.fat_mm)), MUSCLE)
+    x, y, level = canvas.x, canvas.y, canvas.level
+    body = outline(build, x, y, level)
+    inside = cage(build, x, y, level)
+    _paint_arms(canvas, build)
+    canvas.paint(EVERYWHERE, canvas.cover(body), SKIN)
+    fat = body - 2.0
+    canvas.paint(EVERYWHERE, canvas.cover(fat), FAT)
+    _paint_breasts(canvas, build)
+    # Fat is thicker at the flanks and in front than along the spine.
+    thick = build.fat_mm * (0.75 + 0.3 * ramp(np.abs(x), 40, 80))
+    muscle = body - thick
+    canvas.paint(EVERYWHERE, canvas.cover(muscle), MUSCLE)
+    # Fat between the muscles: round the rib cage, and between the layers of the shoulder.
+    _paint_muscle_fat(canvas, inside, muscle)
+    _paint_shoulder_fat(canvas, inside, muscle)
     for sign in (-1, 1):
-        armpit = ellipsoid(canvas, (sign * 138 * build.width, 2, 88), (16, 34, 42))
-        if armpit:
-            canvas.paint(*armpit, FAT)
-        breast = ellipsoid(
-            canvas, (sign * 72, 96 * build.depth, 2), (52, 18 + build.fat_mm * 0.6, 50)
-        )
-        if build.female and breast:
-            box, cover = breast
-            canvas.paint(box, cover * canvas.cover(f(12) + y[box] - f(88 * build.depth)), FAT)
-            gland = ellipsoid(canvas, (sign * 72, 96 * build.depth, 0), (26, 9, 26))
-            if gland:
-                canvas.paint(gland[0], gland[1] * f(0.6), 10)
-    rise = np.float32(0.98) * ramp(level, -55, 205)
-    profile = np.sqrt(1 - rise * rise)
-    cage_x, cage_y = f(136 * build.width) * profile, f(91 * build.depth) * np.sqrt(profile)
-    u, v = x / cage_x, (y + f(6) + f(10) * rise) / cage_y
-    u *= u
-    v *= v
-    outline = np.sqrt(np.sqrt(u * u + v * v + f(1.3) * u * v))
-    cage = (1 - outline) * (f(0.5) * (cage_x + cage_y))
-    canvas.paint(EVERYWHERE, canvas.cover(cage + f(2)), FAT)
-    return cage
+        for centre, radii in (((122, 14, 84), (15, 24, 46)), ((136, -4, 116), (18, 22, 30))):
+            armpit = ellipsoid(canvas, (sign * centre[0] * build.width, *centre[1:]), radii)
+            if armpit is not None:
+                box, cover = armpit
+                canvas.paint(box, cover * canvas.cover(-12 - inside[box]) * (muscle[box] > 4), FAT)
+        vessel = [(84, 20, 112), (122, 8, 104), (142, 2, 120), (158, 2, 168)]
+        path(canvas, [(sign * a, b, c) for a, b, c in vessel], 4.5, build.densities.left_blood)
+    canvas.paint(EVERYWHERE, canvas.cover(inside + 0.7), FAT)
+    _paint_neck(canvas, build, inside)
+    return inside
 
 
-def paint_belly(canvas: Canvas, build: Thorax, cage: np.ndarray) -> None:
-    """Liver, spleen and stomach below the diaphragm."""
-    box = canvas.box((0, 0, -150), (150, 110, 130))
+def _paint_neck(canvas: Canvas, build: Thorax, inside: np.ndarray) -> None:
+    """Above the lungs' tops: muscles along the spine and in front, thyroid gland, some fat."""
+    box = canvas.box((0, -20, 150), (75, 60, 45))
+    if box is None:
+        return
+    x, y, level = canvas.x[box], canvas.y[box], canvas.level[box[0]]
+    spine = spine_y(build, level)
+    within = canvas.cover(inside[box] + 0.7) * ramp(level, 112, 14)
+    round_ = 22 - np.sqrt(x * x * 0.5 + (y - spine) ** 2)  # along the spine
+    aside = np.abs(x)
+    scalene = 13 - np.sqrt((aside - 36) ** 2 + 0.6 * (y - spine - 22) ** 2)
+    core = 27 - np.sqrt(0.8 * x * x + (y - spine - 36) ** 2)  # vessels and fat round the windpipe
+    muscle = np.maximum(np.maximum(round_, scalene), -core)
+    canvas.paint(box, canvas.cover(muscle) * within, MUSCLE)
+    thyroid = 130.0 if build.densities.left_blood > 80 else 95.0
+    for sign in (-1, 1):
+        part = ellipsoid(canvas, (sign * 17.0, 2.0, 146.0), (9.0, 11.0, 22.0))
+        if part is not None:
+            canvas.paint(*part, thyroid)
+    if "thyroid lesion" in build.incidental:
+        lesion = ellipsoid(canvas, (-18.0, 3.0, 144.0), (6.0, 7.0, 9.0))
+        if lesion is not None:
+            canvas.paint(*lesion, 25)
+
+
+def _paint_muscle_fat(canvas: Canvas, inside: np.ndarray, muscle: np.ndarray) -> None:
+    """Sheets of fat between the layers of muscle along the ribs, uneven as they are."""
+    box = canvas.box((0, 0, 36), (200, 130, 80))
     if box is None:
         return
     x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
-    f = np.float32
-    under = np.minimum(build.dome("right", x, y) - z, cage[box] - f(2))
-    edge = (x + f(38)) * f(0.7) + (y - f(10)) * f(0.25)  # the left lobe ends left of the spine
-    canvas.paint(box, canvas.cover(np.minimum(under, edge)), LIVER)
-    left = np.minimum(build.dome("left", x, y) - z, cage[box] - f(2))
-    inside = canvas.cover(left)
-    spleen = ellipsoid(canvas, (-92 * build.width, -34, -128), (30, 42, 46))
-    stomach = ellipsoid(canvas, (-62, 22, build.domes["left"] - 42), (44, 40, 38))
-    for organ, hu in ((spleen, 50.0), (stomach, 28.0)):
-        if organ:
-            clip = _part(inside, box, organ[0])
-            canvas.paint(organ[0], organ[1] * clip, hu)
-    if stomach:  # gas rises to the front of a patient lying on the back
-        gas = canvas.cover(canvas.y[stomach[0]] - f(30))
-        canvas.paint(stomach[0], stomach[1] * gas * _part(inside, box, stomach[0]), -900)
+    level = canvas.level[box[0]]
+    beside = ramp(level, -40, 90) * (1 - ramp(level, 96, 18)) * smooth(ramp(np.abs(x), 30, 40))
+    beside = beside * (muscle[box] > 3)
+    wave = np.sin(0.031 * x + 0.043 * z + 1.0) + np.sin(0.047 * y - 0.029 * z)
+    for depth, half, turn in ((16.0, 0.8, 1.0), (30.0, 0.4, -1.0)):
+        gap = np.abs(inside[box] + (depth + 2.5 * turn * wave)) - half * (1 + turn * wave)
+        canvas.paint(box, canvas.cover(-gap) * beside, FAT)
 
 
-def _part(values: np.ndarray, box: Box, inner: Box) -> np.ndarray:
-    """The values of `box` on `inner`; 0 where that reaches beyond."""
-    found = np.zeros([s.stop - s.start for s in inner], np.float32)
-    low = [max(a.start, b.start) for a, b in zip(box, inner, strict=True)]
-    high = [min(a.stop, b.stop) for a, b in zip(box, inner, strict=True)]
-    if all(a < b for a, b in zip(low, high, strict=True)):
-        target = tuple(slice(a - s.start, b - s.start) for a, b, s in zip(low, high, inner))  # noqa: B905
-        source = tuple(slice(a - s.start, b - s.start) for a, b, s in zip(low, high, box))  # noqa: B905
-        found[target] = values[source]
-    return found
-
-
-def paint_bones(canvas: Canvas, build: Thorax, cage: np.ndarray) -> None:
-    """Ribs, breastbone, shoulder blades, collar bones, spine."""
-    f, y, z = np.float32, canvas.y, canvas.z
-    bone = f(build.bone_hu)
-    # Ribs: rods on the cage's outside, falling towards the front, 27 mm apart.
-    phase = (z + f(0.42) * y + f(200)) * f(1 / 27)
-    phase -= np.floor(phase)
-    gap = (phase - f(0.5)) * f(27)
-    out = cage + f(6)
-    rod = f(5.5) - np.sqrt(gap * gap + out * out)
-    rod = np.minimum(rod, f(150) - z - f(0.3) * y)
-    front = ramp(y, 58, 20)  # cartilage, softer than bone
-    canvas.paint(EVERYWHERE, canvas.cover(rod), (bone + f(230)) - front * (bone + f(110)))
-    _paint_spine(canvas, build)
-    front_y = 91 * build.depth
-    sternum = ellipsoid(canvas, (0, front_y - 1, 22), (20, 8, 72))
-    if sternum:
-        canvas.paint(*sternum, bone + f(60))
-    for sign in (-1, 1):
-        side = sign * build.width
-        turn = np.array([[0.8, -0.6 * sign, 0], [0.6 * sign, 0.8, 0], [0, 0, 1.0]])
-        blade = ellipsoid(canvas, (side * 104, -78 * build.depth, 72), (38, 5, 56), turn)
-        if blade:
-            canvas.paint(*blade, bone + f(120))
-        path(
-            canvas,
-            [(side * 24, 72, 112), (side * 70, 66, 124), (side * 128, 20, 142)],
-            7,
-            float(bone) + 250,
-        )
-        head = ellipsoid(canvas, (side * 158, -8, 146), (25, 25, 25))
-        if head:
-            canvas.paint(*head, bone + f(40))
-
-
-def _paint_spine(canvas: Canvas, build: Thorax) -> None:
-    """Vertebrae, discs between them, canal and spinous processes."""
-    box = canvas.box((0, -78, 0), (40, 45, 260))
+def _paint_shoulder_fat(canvas: Canvas, inside: np.ndarray, muscle: np.ndarray) -> None:
+    """Round the shoulder joints the planes between muscles run in all directions."""
+    box = canvas.box((0, -10, 128), (200, 110, 56))
     if box is None:
         return
-    f = np.float32
-    x, z = canvas.x[box], canvas.z[box]
-    y = spine_y(canvas, box)
-    phase = z * f(1 / 25)
-    phase -= np.floor(phase)
-    disc = canvas.cover(f(2.5) - np.abs(phase - f(0.5)) * f(25))
-    body = np.sqrt(x * x * f(0.8) + y * y)
-    cover = canvas.cover(f(18) - body)
-    canvas.paint(box, cover, (f(build.bone_hu) - disc * f(build.bone_hu - 90)) * f(0.9))
-    rim = canvas.cover(f(3) - np.abs(body - f(16)))
-    canvas.paint(box, rim * (1 - disc), f(build.bone_hu + 200))
-    behind = y + f(25)
-    ring = np.sqrt(x * x + behind * behind)
-    arch = canvas.cover(f(3.5) - np.abs(ring - f(11)))
-    spine = canvas.cover(f(4) - np.abs(x)) * canvas.cover(f(14) - np.abs(y + f(46)))
-    wing = canvas.cover(f(4) - np.abs(behind)) * canvas.cover(f(14) - np.abs(np.abs(x) - f(22)))
-    level = 1 - canvas.cover(f(4) - np.abs(phase - f(0.5)) * f(25))
-    canvas.paint(box, np.maximum(arch, np.maximum(spine, wing) * level), f(build.bone_hu + 180))
-    canvas.paint(box, canvas.cover(f(8) - ring), 30)
+    x, y, z = np.abs(canvas.x[box]), canvas.y[box], canvas.z[box]
+    plane = np.sin(0.078 * x + 0.061 * y + 0.4) + np.sin(0.066 * y - 0.052 * z - 0.023 * x)
+    plane += 0.7 * np.sin(0.055 * x - 0.09 * y + 0.031 * z + 2.0)
+    thin = 0.10 * ramp(canvas.level[box[0]], 86, 20)
+    sheet = canvas.cover((thin - np.abs(plane)) * 11)  # the field changes by about 0.09 a mm
+    outer = np.minimum(-inside[box] - 12, muscle[box] - 3)
+    canvas.paint(box, sheet * canvas.cover(outer) * (thin > 0.01), FAT)
+
+
+def _paint_breasts(canvas: Canvas, build: Thorax) -> None:
+    """Fat with a core of gland, flattened as on the back; gland shrinks with age."""
+    if not build.female:
+        return
+    size = build.breast
+    x, y, z = 54 * size, 14 + (14 + 0.5 * build.fat_mm) * size, 50 * size
+    front = 66 * build.depth + 12
+    for sign in (-1, 1):
+        breast = ellipsoid(canvas, (sign * 74 * build.width, front, 8), (x, y, z))
+        if breast is None:
+            continue
+        box, cover = breast
+        canvas.paint(box, cover * (canvas.hu[box] < -150), SKIN)
+        inner = ellipsoid(canvas, (sign * 74 * build.width, front - 2, 8), (x - 2, y - 2, z - 2))
+        if inner is not None:
+            canvas.paint(inner[0], inner[1], FAT)
+        gland_size = size * (0.75 - 0.004 * build.age)
+        gland = ellipsoid(
+            canvas,
+            (sign * 74 * build.width, front + 8 * size, 6),
+            (36 * gland_size, 16 * gland_size, 34 * gland_size),
+        )
+        if gland is not None:
+            canvas.paint(gland[0], gland[1] * 0.75, 30)
+
+
+def _paint_arms(canvas: Canvas, build: Thorax) -> None:
+    """Arms that leave the body: raised beside the head, or beside the chest and mostly cut off."""
+    for sign in (-1, 1):
+        x = sign * (147 * build.width + build.fat_mm + 40)
+        course = [(sign * 172.0, -14.0, 150.0), (x, -24.0, 60.0), (x, -20.0, -220.0)]
+        if build.arms == "up":
+            course = [(sign * 136.0, -13.0, 128.0), (sign * 176.0, -10.0, 230.0)]
+        for radius, hu in ((45.0, SKIN), (43.0, FAT), (43 - 0.5 * build.fat_mm, MUSCLE)):
+            path(canvas, course, radius, hu)
+        if build.arms == "down":
+            path(canvas, course, 11, build.densities.cortex)
+            path(canvas, course, 7, build.densities.marrow * 0.3)

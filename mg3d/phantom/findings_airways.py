@@ -1,152 +1,201 @@
 """The signs of airways and pleura, with the scars and airless parts that start from them."""
 
-import math
-
 import numpy as np
 
+from mg3d.phantom.anatomy import lung_cover
 from mg3d.phantom.canvas import Canvas, Point, ellipsoid, tube
-from mg3d.phantom.patient import Finding
-from mg3d.phantom.patterns import GRADE, NUMBER, Painter, random_turn, sides_of
-from mg3d.phantom.thorax import SIGN, Thorax
+from mg3d.phantom.patient import LOBES, Finding
+from mg3d.phantom.patterns import (
+    GRADE,
+    NUMBER,
+    Painter,
+    Waves,
+    lobe_cover,
+    point,
+    sides_of,
+    unit,
+)
+from mg3d.phantom.rods import rods
+from mg3d.phantom.surfaces import SIGN
+from mg3d.phantom.surfaces import pleural_fluid as fluid_depth
+from mg3d.phantom.thorax import Thorax
+from mg3d.phantom.trees import HILUM
 
 
 def peribronchial_thickening(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Thick walls around the central bronchi of both lungs."""
-    wall = (3.6, 4.4, 5.2)[GRADE[finding.severity]] + 0.4 * float(rng.random())
+    """Thick walls around the bronchi of both lungs, the lumen as it was."""
+    wall = (1.5, 2.0, 2.6)[GRADE[finding.severity]] + 0.3 * float(rng.random())
+    bronchi = build.bronchi.take(build.bronchi.level < 4)
 
     def paint(canvas: Canvas) -> None:
-        for start, end, air in build.bronchi:
-            cuff = tube(canvas, start, end, air + wall)
-            if cuff is not None:
-                canvas.paint(*cuff, 0)
-                canvas.mark(*cuff, NUMBER["Peribronchial thickening"], 0.4)
-        for start, end, air in build.bronchi:
-            lumen = tube(canvas, start, end, air, thin=0.4 * canvas.edge_mm)
-            if lumen is not None:
-                canvas.paint(*lumen, -900)
+        inside = lung_cover(canvas)
+        for box, cuff in rods(canvas, bronchi, wall):
+            cover = cuff * inside[box]
+            canvas.paint(box, cover, 10)
+            canvas.mark(box, cover, NUMBER["Peribronchial thickening"], 0.35)
+        for box, lumen in rods(canvas, bronchi):
+            canvas.paint(box, lumen * inside[box], -900)
 
     return paint
 
 
 def bronchiectasis(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Wide airways with bright walls, far out where they should be thin."""
-    tubes: list[tuple[Point, Point, float]] = []
-    for side in sides_of(finding):
-        for place in build.lobe_points(
-            rng, side, finding.lobe, 8 + 3 * GRADE[finding.severity], 11.0
-        ):
-            centre = np.array(place)
-            inward = np.array([SIGN[side] * 36, -12, 0]) - centre
-            inward = inward / max(30.0, math.sqrt(float((inward**2).sum())))
-            end = centre + inward * rng.uniform(18, 30) + rng.normal(0, 5, 3)
-            tubes.append(
-                (
-                    place,
-                    (float(end[0]), float(end[1]), float(end[2])),
-                    7.0 + 3.0 * float(rng.random()),
-                )
-            )
+    """The lobe's bronchi, wider than the arteries beside them and thick of wall."""
+    grade = GRADE[finding.severity]
+    wanted = {(side, finding.lobe) for side in sides_of(finding)}
+    lobes = [number for number, place in enumerate(LOBES) if place in wanted]
+    tree = build.bronchi
+    chosen = tree.take(np.isin(tree.lobe, lobes) & (tree.level >= 2))
+    stretch = float(rng.uniform(0.85, 1.1))
+    radius = np.array([0, 3.2, 3.0, 2.7, 2.4])[chosen.level] * (stretch + 0.17 * grade)
+    # Sacs at the ends of some: wider the further out.
+    radius = radius * rng.uniform(0.85, 1.3, len(radius))
+    wide = chosen.with_radius(radius)
 
     def paint(canvas: Canvas) -> None:
-        for start, end, radius in tubes:
-            wall = tube(canvas, start, end, radius + 3.0)
-            if wall is not None:
-                canvas.paint(*wall, 40)
-                canvas.mark(*wall, NUMBER["Bronchiectasis"], 0.4)
-        for start, end, radius in tubes:
-            lumen = tube(canvas, start, end, radius - 1.0)
-            if lumen is not None:
-                canvas.paint(*lumen, -960)
+        inside = lung_cover(canvas)
+        for box, wall in rods(canvas, wide, 1.6):
+            cover = wall * inside[box]
+            canvas.paint(box, cover, 40)
+            canvas.mark(box, cover, NUMBER["Bronchiectasis"], 0.4)
+        for box, lumen in rods(canvas, wide, -0.2):
+            canvas.paint(box, lumen * inside[box], -960)
 
     return paint
 
 
+def _base_points(
+    build: Thorax, rng: np.random.Generator, side: str, lobe: str | None, depth_mm: float
+) -> list[Point]:
+    """Places near the lower border of a lobe."""
+    places = build.lobe_points(rng, side, lobe, 60, depth_mm)
+    return sorted(places, key=lambda place: place[2] - 0.2 * place[1])[:14]
+
+
+def _outwards(side: str, lobe: str | None, place: np.ndarray) -> np.ndarray:
+    """Direction from the lobe's hilum to a place."""
+    x, y, z = HILUM[side, str(lobe)] if lobe else (45.0, -12.0, 10.0)
+    return unit(place - np.array([SIGN[side] * x, y, z]))
+
+
 def atelectasis(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Airless plates, or a thicker wedge, at the base of a lobe."""
+    """Airless plates, or a wedge with its base at the pleura, at the lower border of a lobe.
+
+    The volume that a wedge has lost shows in the build: fissure and diaphragm come nearer.
+    """
     grade = GRADE[finding.severity]
-    plates: list[tuple[Point, tuple[float, float, float], np.ndarray]] = []
+    plates: list[tuple[str, np.ndarray, np.ndarray, tuple[float, float, float]]] = []
+    wedges: list[tuple[str, np.ndarray, np.ndarray, float, float]] = []
     for side in sides_of(finding):
-        places = build.lobe_points(rng, side, finding.lobe, 100, 12.0)
-        places = sorted(places, key=lambda p: p[2])[:25]
-        for _ in range(3 + grade if finding.kind == "linear" else 2 + grade // 2):
-            place = places[int(rng.random() * len(places))]
-            slope = random_turn(rng) * 0.22 + np.eye(3)
-            across = slope[0] / math.sqrt(float((slope[0] ** 2).sum()))
-            up = np.cross(across, slope[1])
-            up /= math.sqrt(float((up**2).sum()))
-            turn = np.stack([across, np.cross(up, across), up])
-            thick = rng.uniform(4.5, 6) if finding.kind == "linear" else rng.uniform(11, 15)
-            size = (float(rng.uniform(28, 40)), float(rng.uniform(24, 34)), float(thick))
-            plates.append((place, size, turn))
+        places = _base_points(build, rng, side, finding.lobe, 9.0)
+        if finding.kind == "linear":
+            for _ in range(2 + grade):
+                place = np.array(places[int(rng.random() * len(places))])
+                out = _outwards(side, finding.lobe, place)
+                # A plate stands on the pleura, steep rather than level.
+                across = unit(np.array([-out[1], out[0], 0.0]))
+                tilt = 0.75 if rng.random() < 0.5 else -0.75
+                up = unit(tilt * across + np.array([0, 0, 0.6]) + 0.15 * rng.standard_normal(3))
+                along = unit(out - (out * up).sum() * up)
+                axes = np.stack([along, np.cross(up, along), up])
+                size = (float(rng.uniform(30, 42)), float(rng.uniform(14, 26)), 1.7 + 0.4 * grade)
+                plates.append((side, place, axes, size))
+        else:
+            place = np.array(places[int(rng.random() * len(places))])
+            out = _outwards(side, finding.lobe, place)
+            length = (38.0, 46.0, 60.0)[grade]
+            tip = place - out * 0.6 * length
+            wedges.append((side, tip, out, length, (0.50, 0.55, 0.62)[grade]))
+    waves = Waves(rng, 30, 4)
 
     def paint(canvas: Canvas) -> None:
-        inside = np.zeros(canvas.hu.shape, np.float32)
-        for field in canvas.lungs.values():
-            inside[field.box] = np.maximum(inside[field.box], field.cover)
-        for place, (a, b, thick), turn in plates:
-            part = ellipsoid(canvas, place, (a, b, canvas.least_radius(thick)), turn)
-            if part is not None:
-                cover = part[1] * inside[part[0]]
-                canvas.paint(part[0], cover, 25)
-                canvas.mark(part[0], cover, NUMBER["Atelectasis"])
+        for side, field in canvas.lungs.items():
+            mine = [p for p in plates if p[0] == side], [w for w in wedges if w[0] == side]
+            if not any(mine):
+                continue
+            x, y, z = canvas.place[:, *field.box]
+            total = np.zeros(field.cover.shape, np.float32)
+            for _, place, axes, (a, b, thick) in mine[0]:
+                off = x - place[0].item(), y - place[1].item(), z - place[2].item()
+                u, v, w = (sum(c * o for c, o in zip(r, off, strict=True)) for r in axes.tolist())
+                round_ = (1 - np.sqrt((u * (1 / a)) ** 2 + (v * (1 / b)) ** 2)) * b
+                bent = w + 0.0025 * u * u
+                thick = max(thick, 0.3 * canvas.edge_mm)
+                np.maximum(total, canvas.cover(np.minimum(thick - np.abs(bent), round_)), out=total)
+            for _, tip, out, length, slope in mine[1]:
+                off = x - tip[0].item(), y - tip[1].item(), z - tip[2].item()
+                along = sum(c * o for c, o in zip(out.tolist(), off, strict=True))
+                away = np.sqrt(np.maximum(sum(o * o for o in off) - along * along, 0))
+                wedge = np.minimum(slope * along - away, along)
+                wedge = np.minimum(wedge, length * 1.15 - along) + 2 * waves(canvas, field.box)
+                np.maximum(total, canvas.cover(wedge), out=total)
+            cover = total * lobe_cover(canvas, build, field, side, finding.lobe)
+            canvas.paint(field.box, cover, 32)
+            canvas.mark(field.box, cover, NUMBER["Atelectasis"])
 
     return paint
 
 
 def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Scars at the lung's top (or base): bands, a cap of thick pleura, specks of calcium."""
+    """Old scars at the lung's top (or base): a cap of thick pleura, bands, specks of calcium."""
     grade = GRADE[finding.severity]
-    scars: list[tuple[Point, list[Point], float]] = []
+    bands: list[tuple[Point, Point, Point]] = []
+    caps: list[tuple[str, Point, float]] = []
     specks: list[Point] = []
     for side in sides_of(finding):
-        places = build.lobe_points(rng, side, finding.lobe, 120, 3.0)
         up = 1 if finding.lobe == "upper lobe" else -1
-        places = sorted(places, key=lambda p: -up * p[2])[:14]
-        hub = places[int(rng.random() * 6)]
-        inward = np.array([SIGN[side] * 40, -10, hub[2] - up * 55])
-        ends: list[Point] = []
-        for _ in range(5 + grade):
-            end = np.array(hub) + (inward - hub) * rng.uniform(0.5, 0.95) + rng.normal(0, 14, 3)
-            ends.append((float(end[0]), float(end[1]), float(end[2])))
-        for _ in range(4 + 2 * grade):
-            speck = np.array(hub) + (inward - hub) * rng.uniform(0.0, 0.4) + rng.normal(0, 9, 3)
-            specks.append((float(speck[0]), float(speck[1]), float(speck[2])))
-        scars.append((hub, ends, float(rng.uniform(32, 38) + 4 * grade)))
+        places = build.lobe_points(rng, side, finding.lobe, 160, 2.0)
+        places = sorted(places, key=lambda p: -up * p[2])[:26]
+        middle = np.mean(np.array(places[:10]), axis=0)
+        caps.append((side, point(middle), float(rng.uniform(32, 38) + 4 * grade)))
+        for _ in range(3 + grade):
+            start = np.array(places[int(rng.random() * len(places))])
+            inward = -_outwards(side, finding.lobe, start)
+            length = float(rng.uniform(22, 42))
+            bend = start + 0.5 * length * inward + rng.normal(0, 4, 3)
+            end = start + length * inward + rng.normal(0, 3, 3)
+            bands.append((point(start - 6 * inward), point(bend), point(end)))
+        for _ in range(2 + 2 * grade):
+            start = np.array(places[int(rng.random() * len(places))])
+            specks.append(point(start + rng.normal(0, 4, 3)))
+    waves = Waves(rng, 34, 4)
 
     def paint(canvas: Canvas) -> None:
-        inside = np.zeros(canvas.hu.shape, np.float32)
-        for field in canvas.lungs.values():
-            inside[field.box] = np.maximum(inside[field.box], field.cover)
-        for hub, ends, radius in scars:
-            for end in ends:
-                part = tube(canvas, hub, end, canvas.least_radius(3.4 + 0.6 * grade))
+        inside = lung_cover(canvas)
+        number = NUMBER[finding.name]
+        for side, centre, radius in caps:
+            cap, lung = ellipsoid(canvas, centre, (radius, radius, radius)), canvas.lungs.get(side)
+            if cap is None or lung is None:
+                continue
+            rim = np.zeros(canvas.hu.shape, np.float32)
+            thick = 4 + 1.6 * grade + 1.8 * waves(canvas, lung.box)
+            rim[lung.box] = (lung.cover > 0.02) * canvas.cover(thick - lung.depth)
+            cover = cap[1] * rim[cap[0]]
+            canvas.paint(cap[0], cover, 30)
+            canvas.mark(cap[0], cover, number, 0.3)
+        wide = max(1.5 + 0.4 * grade, 0.4 * canvas.edge_mm)
+        for start, bend, end in bands:
+            for part in (
+                tube(canvas, start, bend, wide, 0.8 * wide),
+                tube(canvas, bend, end, 0.8 * wide, 0.5 * wide),
+            ):
                 if part is not None:
-                    box, cover = part[0], part[1] * inside[part[0]]
-                    canvas.paint(box, cover, 20)
-                    canvas.mark(box, cover, NUMBER[finding.name])
-            side = "right" if hub[0] > 0 else "left"
-            cap, lung = ellipsoid(canvas, hub, (radius, radius, radius)), canvas.lungs.get(side)
-            if cap is not None and lung is not None:
-                rim = np.zeros(canvas.hu.shape, np.float32)
-                rim[lung.box] = (lung.cover > 0.02) * canvas.cover(
-                    np.float32(14 + 2 * grade) - lung.depth
-                )
-                cover = cap[1] * rim[cap[0]]
-                canvas.paint(cap[0], cover, 35)
-                canvas.mark(cap[0], cover, NUMBER[finding.name], 0.3)
-        radius = canvas.least_radius(2.5)
+                    cover = part[1] * inside[part[0]]
+                    canvas.paint(part[0], cover, 15)
+                    canvas.mark(part[0], cover, number, 0.3)
+        radius = canvas.least_radius(1.8)
         for speck in specks:
             part = ellipsoid(canvas, speck, (radius, radius, radius))
             if part is not None:
                 cover = part[1] * inside[part[0]]
-                canvas.paint(part[0], cover, 600)
-                canvas.mark(part[0], cover, NUMBER[finding.name])
+                canvas.paint(part[0], cover, 500)
+                canvas.mark(part[0], cover, number)
 
     return paint
 
 
 def pleural_effusion(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Fluid at the back and the base; the lung above it is pushed away."""
+    """Free fluid behind the lung; the lung before it is pushed together and denser."""
     hu = float(rng.uniform(4, 18))
 
     def paint(canvas: Canvas) -> None:
@@ -154,8 +203,12 @@ def pleural_effusion(finding: Finding, build: Thorax, rng: np.random.Generator) 
             field = canvas.lungs.get(side)
             if field is None:
                 continue
-            y, z = canvas.y[field.box], canvas.z[field.box]
-            fluid = build.pleural_fluid(side, y, z) - field.depth
+            x, y, z = canvas.place[:, *field.box]
+            fluid = fluid_depth(build, side, x, y, z, canvas.level[field.box[0]])
+            reach = 6 + 0.3 * build.pleural_mm[side]
+            pressed = np.clip(1 + fluid * np.float32(1 / reach), 0, 1)
+            canvas.hu[field.box] += np.float32(330) * pressed * pressed * field.cover
+            np.minimum(canvas.hu[field.box], 60, out=canvas.hu[field.box], where=field.cover > 0.5)
             cover = canvas.cover(fluid)
             field.depth = np.minimum(field.depth, -fluid)
             # Voxels that are partly chest wall become all fluid: no rim of lung is left between.

@@ -1,42 +1,60 @@
 """The signs in the lung tissue, each a function from a finding to its painter."""
 
-import math
-
 import numpy as np
 
-from mg3d.phantom.canvas import Canvas, ellipsoid, tube
+from mg3d.phantom.canvas import Canvas
 from mg3d.phantom.patient import Finding
 from mg3d.phantom.patterns import (
     GRADE,
     NUMBER,
+    Ball,
     Painter,
     Waves,
     lobe_cover,
     patches_cover,
+    point,
+    random_turn,
     sides_of,
 )
-from mg3d.phantom.thorax import SIGN, Thorax
+from mg3d.phantom.rods import rods
+from mg3d.phantom.thorax import Thorax
+
+NODULE_HU = {"solid": 45.0, "calcified": 500.0, "ground-glass": -480.0}
+
+
+def nodules(finding: Finding, build: Thorax, rng: np.random.Generator) -> list[Ball]:
+    """The nodules of a lobe; the longest axis of the first is what the report measures."""
+    size = finding.size_mm or 10.0
+    side = sides_of(finding)[0]
+    deep = 0.5 * size + 3
+    places = np.array(build.lobe_points(rng, side, finding.lobe, 16 * finding.count, deep))
+    room = build.room(side, finding.lobe, *places.T)
+    places = places[room >= min(0.25 * size, 3.0, 0.9 * float(room.max()))]
+    balls: list[Ball] = []
+    apart = np.full(len(places), np.inf)  # from the nodules so far; the next one is the farthest
+    for number in range(finding.count):
+        chosen = 0 if number == 0 else int(np.argmax(apart))
+        apart = np.minimum(apart, np.sqrt(((places - places[chosen]) ** 2).sum(axis=1)))
+        radius = 0.5 * size * (1.0 if number == 0 else float(rng.uniform(0.65, 0.95)))
+        a, b = rng.uniform(0.8, 1.0, 2).tolist()
+        turn = random_turn(rng)
+        balls.append(Ball(point(places[chosen]), (radius, radius * a, radius * b), turn))
+    return balls
 
 
 def lung_nodule(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Round spots in a lobe; the first is the one the report measures."""
-    hu = {"solid": 80.0, "calcified": 700.0, "ground-glass": -300.0}[finding.kind]
-    size = finding.size_mm or 10.0
-    side = sides_of(finding)[0]
-    places = build.lobe_points(rng, side, finding.lobe, finding.count, 0.6 * size + 3)
-    spots = []
-    for number, place in enumerate(places):
-        radius = 0.5 * size * (1.0 if number == 0 else float(rng.uniform(0.75, 1.0)))
-        stretch = rng.uniform(0.9, 1.1, 3)
-        spots.append((place, radius, stretch))
+    """Round spots in a lobe."""
+    hu = NODULE_HU[finding.kind]
+    balls = nodules(finding, build, rng)
 
     def paint(canvas: Canvas) -> None:
-        for place, radius, (a, b, c) in spots:
-            r = canvas.least_radius(radius)
-            part = ellipsoid(canvas, place, (r * a, r * b, r * c))
+        for ball in balls:
+            part = ball.part(canvas)
             if part is not None:
-                canvas.paint(*part, hu)
-                canvas.mark(*part, NUMBER["Lung nodule"])
+                box, cover = part
+                # Vessels show through ground glass, so it never makes anything darker.
+                canvas.paint(box, cover, np.maximum(canvas.hu[box], hu) if hu < 0 else hu)
+                canvas.mark(box, cover, NUMBER["Lung nodule"])
 
     return paint
 
@@ -44,7 +62,8 @@ def lung_nodule(finding: Finding, build: Thorax, rng: np.random.Generator) -> Pa
 def lung_opacity(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Ground glass: hazy patches through which vessels still show."""
     grade = GRADE[finding.severity]
-    waves = Waves(rng, 38)
+    waves, grain = Waves(rng, 38), Waves(rng, 13, 4)
+    density = np.float32(rng.uniform(0.28, 0.36) + 0.02 * grade)  # share of tissue in the haze
     patches = {}
     for side in sides_of(finding):
         count = (3, 4, 6)[grade] if finding.lobe is None else (2, 3, 4)[grade]
@@ -54,11 +73,12 @@ def lung_opacity(finding: Finding, build: Thorax, rng: np.random.Generator) -> P
     def paint(canvas: Canvas) -> None:
         for side, blobs in patches.items():
             field = canvas.lungs.get(side)
-            cover = patches_cover(canvas, field, blobs, waves, 7.0) if field else None
+            cover = patches_cover(canvas, field, blobs, waves, 7.0)
             if field is None or cover is None:
                 continue
-            cover = cover * lobe_cover(canvas, field, side, finding.lobe)
-            canvas.paint(field.box, cover * np.float32(0.42), 30)
+            cover = cover * lobe_cover(canvas, build, field, side, finding.lobe)
+            haze = density + np.float32(0.05) * grain(canvas, field.box)
+            canvas.paint(field.box, cover * haze, 30)
             canvas.mark(field.box, cover, NUMBER["Lung opacity"], 0.4)
 
     return paint
@@ -68,6 +88,7 @@ def consolidation(finding: Finding, build: Thorax, rng: np.random.Generator) -> 
     """A dense part of a lobe, with the airways still dark in it."""
     radius = (27, 33, 40)[GRADE[finding.severity]]
     waves = Waves(rng, 34)
+    open_ = build.bronchi.with_radius(np.maximum(build.bronchi.radius, 1.5))
     patches = {}
     for side in sides_of(finding):
         places = build.lobe_points(rng, side, finding.lobe, 1, 14.0)
@@ -80,37 +101,40 @@ def consolidation(finding: Finding, build: Thorax, rng: np.random.Generator) -> 
     def paint(canvas: Canvas) -> None:
         for side, blobs in patches.items():
             field = canvas.lungs.get(side)
-            cover = patches_cover(canvas, field, blobs, waves, 2.0) if field else None  # type: ignore[arg-type]
+            cover = patches_cover(canvas, field, blobs, waves, 3.0)  # type: ignore[arg-type]
             if field is None or cover is None:
                 continue
-            cover = cover * np.minimum(3 * lobe_cover(canvas, field, side, finding.lobe), 1)
+            cover = cover * np.minimum(3 * lobe_cover(canvas, build, field, side, finding.lobe), 1)
             canvas.paint(field.box, cover, 35)
             canvas.mark(field.box, cover, NUMBER["Consolidation"], 0.4)
             solid = np.zeros(canvas.hu.shape, np.float32)
             solid[field.box] = cover
-            for start, end, air in build.bronchi:
-                part = tube(canvas, start, end, air) if start[0] * SIGN[side] > 0 else None
-                if part is not None:
-                    canvas.paint(part[0], part[1] * solid[part[0]], -850)
+            for box, air in rods(canvas, open_):
+                canvas.paint(box, air * solid[box], -850)
 
     return paint
 
 
 def emphysema(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Holes of air: all over the lobe, or in a row below the pleura."""
-    waves = Waves(rng, 36 if finding.kind == "centrilobular" else 42, 8)
-    threshold = np.float32((0.35, 0.1, -0.15)[GRADE[finding.severity]])
-    rim_mm = np.float32(20)
+    """Holes of air: small ones in clusters all over the lobe, or a row of cysts at the pleura."""
+    near = finding.kind == "paraseptal"
+    holes_of = Waves(rng, 30 if near else 17, 8)
+    clusters = Waves(rng, 85, 4)
+    threshold = np.float32((0.45, 0.15, -0.15)[GRADE[finding.severity]])
+    rim_mm = np.float32(18)
 
     def paint(canvas: Canvas) -> None:
         for side, field in canvas.lungs.items():
-            holes = np.clip((waves(canvas, field.box) - threshold) * np.float32(3), 0, 1)
-            if finding.kind == "paraseptal":
+            share = holes_of(canvas, field.box) - threshold
+            if not near:
+                share += np.float32(0.6) * clusters(canvas, field.box)
+            holes = np.clip(share * np.float32(3), 0, 1)
+            if near:
                 holes *= canvas.cover(rim_mm - field.depth)
-            holes *= lobe_cover(canvas, field, side, finding.lobe)
+            holes *= lobe_cover(canvas, build, field, side, finding.lobe)
             there = canvas.hu[field.box]
             # Only lung becomes air: vessels stay.
-            canvas.paint(field.box, holes * (there < -450), -990)
+            canvas.paint(field.box, holes * (there < -450), -968)
             canvas.mark(field.box, holes, NUMBER["Emphysema"], 0.35)
 
     return paint
@@ -118,13 +142,13 @@ def emphysema(finding: Finding, build: Thorax, rng: np.random.Generator) -> Pain
 
 def mosaic_attenuation(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Patches of denser and of emptier lung, with rather sharp borders, on both sides."""
-    waves = Waves(rng, 62, 6)
+    waves = Waves(rng, 58, 8)
     strength = np.float32((0.85, 1.0, 1.2)[GRADE[finding.severity]])
 
     def paint(canvas: Canvas) -> None:
         for field in canvas.lungs.values():
             patch = np.clip(waves(canvas, field.box) * np.float32(3.5), -1, 1)
-            change = np.where(patch > 0, np.float32(165), np.float32(85)) * patch * strength
+            change = np.where(patch > 0, np.float32(110), np.float32(95)) * patch * strength
             canvas.hu[field.box] += change * field.cover
             canvas.mark(field.box, np.abs(patch) * field.cover, NUMBER[finding.name], 0.6)
 
@@ -132,23 +156,31 @@ def mosaic_attenuation(finding: Finding, build: Thorax, rng: np.random.Generator
 
 
 def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """A net of fine lines in the outer lung."""
-    length_mm = 38.0
-    sheets = [Waves(rng, length_mm, 6) for _ in range(2)]
-    half_mm = (0.9, 1.2, 1.5)[GRADE[finding.severity]]
-    outer_mm = np.float32(32)
+    """Lines of the outer lung: walls of polygons about 2 cm wide, with gaps, many at the pleura."""
+    cell_mm = 21.0
+    turn = random_turn(rng) + 0.25 * rng.standard_normal((3, 3))
+    phases = rng.random(3)
+    bends = [Waves(rng, 46, 3) for _ in range(2)]
+    half_mm = (0.5, 0.7, 0.9)[GRADE[finding.severity]]
+    outer_mm = np.float32(25)
 
     def paint(canvas: Canvas) -> None:
         drawn = max(half_mm, 0.25 * canvas.edge_mm)
         for side, field in canvas.lungs.items():
+            x, y, z = canvas.place[:, *field.box]
+            one, other = (bend(canvas, field.box) for bend in bends)
             net = np.zeros(field.cover.shape, np.float32)
-            for sheet in sheets:  # a septum is where a wave field crosses zero
-                gap = np.abs(sheet(canvas, field.box)) * np.float32(length_mm / (2 * math.pi))
-                net = np.maximum(net, canvas.cover(np.float32(drawn) - gap))
+            for (a, b, c), phase, bend in zip(
+                turn.tolist(), phases.tolist(), (one, other, one - other), strict=True
+            ):
+                along = (a * x + b * y + c * z) * (1 / cell_mm) + phase + np.float32(0.12) * bend
+                gap = np.abs(along - np.rint(along)) * cell_mm
+                np.maximum(net, canvas.cover(np.float32(drawn) - gap), out=net)
             net = net * np.float32(half_mm / drawn)
             net = net * canvas.cover((outer_mm - field.depth) * np.float32(0.4))
-            net = net * lobe_cover(canvas, field, side, finding.lobe)
-            canvas.paint(field.box, net, 0)
-            canvas.mark(field.box, net, NUMBER[finding.name], 0.15)
+            net = net * (one + other > 0.0)  # not every wall is thick
+            net = net * lobe_cover(canvas, build, field, side, finding.lobe)
+            canvas.paint(field.box, net, np.maximum(canvas.hu[field.box], 0))
+            canvas.mark(field.box, net, NUMBER[finding.name], 0.12)
 
     return paint

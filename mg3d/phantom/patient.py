@@ -52,15 +52,43 @@ class Finding:
     kind: str = ""
 
 
+# Things a report may mention beside the 18 findings, with their prevalence; they are drawn too.
+INCIDENTAL: dict[str, float] = {
+    "fatty liver": 0.22,
+    "kidney cyst": 0.15,
+    "thyroid lesion": 0.15,
+    "degenerative spine": 0.0,  # a matter of age; see `draw_patient`
+}
+CONTRAST_SHARE, ARMS_DOWN_SHARE = 0.25, 0.08
+
+
 @dataclass(frozen=True)
 class PatientPlan:
-    """One made-up patient, before drawing. Equal (seed, patient) give equal plans."""
+    """One made-up patient, before drawing. Equal (seed, patient) give equal plans.
+
+    Attributes:
+        seed: of the whole phantom data set.
+        patient: number of the patient.
+        sex: "F" or "M".
+        age: years.
+        findings: those of the 18 that are present.
+        incidental: those of `INCIDENTAL` that are present.
+        contrast: iodine was given; the report's technique says so.
+        tube_kv: 80 to 140; the lower, the brighter are bone and iodine.
+        arms: up, or down beside the chest.
+        heart_motion_mm: width of the beating heart's blurred border.
+    """
 
     seed: int
     patient: int
     sex: Literal["F", "M"]
-    age: int  # years
+    age: int
     findings: tuple[Finding, ...]
+    incidental: tuple[str, ...] = ()
+    contrast: bool = False
+    tube_kv: int = 120
+    arms: Literal["up", "down"] = "up"
+    heart_motion_mm: float = 1.5
 
     def labels(self) -> np.ndarray:
         """Which findings are present, (18,) of 0 and 1 in the order of `CT_RATE_FINDINGS`."""
@@ -128,11 +156,20 @@ def draw_patient(seed: int, patient: int) -> PatientPlan:
     # A sum, not a matrix product: its order of additions is fixed.
     score = (_LOADINGS * causes).sum(axis=1) + _REST * rng.standard_normal(_REST.shape)
     age_share = 0.5 * (1 + math.erf((0.85 * causes[0] + 0.53 * rng.standard_normal()) / 2**0.5))
+    age = round(20 + 68 * age_share)
+    own = stream(seed, patient, "plan", 1)
+    shares = INCIDENTAL | {"degenerative spine": min(max((age - 40) / 50, 0.02), 0.8)}
+    incidental = tuple(name for name, share in shares.items() if own.random() < share)
     return PatientPlan(
         seed=seed,
         patient=patient,
         sex="F" if rng.random() < 0.45 else "M",
-        age=round(20 + 68 * age_share),
+        age=age,
+        incidental=incidental,
+        contrast=bool(own.random() < CONTRAST_SHARE),
+        tube_kv=_pick(own, 100, 120, 120, 120, 140),
+        arms="down" if own.random() < ARMS_DOWN_SHARE else "up",
+        heart_motion_mm=round(float(own.uniform(0.5, 3.5)), 1),
         findings=tuple(
             _describe(name, float(value - threshold), rng)
             for name, value, threshold in zip(CT_RATE_FINDINGS, score, _THRESHOLDS, strict=True)
@@ -164,6 +201,23 @@ def _lobe(rng: np.random.Generator, side: Side) -> str:
     return _pick(rng, *lobes)
 
 
+# Sizes in mm that go with a severity, where the words of one imply the other. Pericardial fluid:
+# small below 10 mm, large above 20; pleural fluid: small below 3 cm (depth from front to back).
+# Sources: Klein AL et al., J Am Soc Echocardiogr 26:965 (2013); Moy MP et al., Chest 143:1054
+# (2013).
+SIZES: dict[str, dict[Severity, tuple[int, int]]] = {
+    "Pericardial effusion": {"mild": (5, 9), "moderate": (10, 20), "severe": (21, 28)},
+    "Pleural effusion": {"mild": (10, 29), "moderate": (30, 55), "severe": (60, 85)},
+    "Hiatal hernia": {"mild": (25, 34), "moderate": (35, 54), "severe": (55, 80)},
+}
+
+
+def _size_of(rng: np.random.Generator, name: str, severity: Severity) -> float:
+    """A size in whole mm that fits the severity."""
+    low, high = SIZES[name][severity]
+    return float(low + int(rng.random() * (high - low + 1)))
+
+
 def _size(rng: np.random.Generator, low: float, high: float, severity: Severity) -> float:
     """A size in mm, whole numbers as in reports; the severer, the nearer to `high`."""
     middle = {"mild": 0.4, "moderate": 0.65, "severe": 0.85}[severity]
@@ -177,11 +231,11 @@ def _medical_material(severity: Severity, rng: np.random.Generator) -> dict[str,
 
 
 def _pericardial_effusion(severity: Severity, rng: np.random.Generator) -> dict[str, Any]:
-    return {"size_mm": _size(rng, 6, 25, severity)}
+    return {"size_mm": _size_of(rng, "Pericardial effusion", severity)}
 
 
 def _hiatal_hernia(severity: Severity, rng: np.random.Generator) -> dict[str, Any]:
-    return {"size_mm": _size(rng, 25, 80, severity)}
+    return {"size_mm": _size_of(rng, "Hiatal hernia", severity)}
 
 
 def _lymphadenopathy(severity: Severity, rng: np.random.Generator) -> dict[str, Any]:
@@ -202,16 +256,21 @@ def _emphysema(severity: Severity, rng: np.random.Generator) -> dict[str, Any]:
 def _atelectasis(severity: Severity, rng: np.random.Generator) -> dict[str, Any]:
     side = _side(rng, both=0.35)
     lobe = "lower lobe" if side == "both" or rng.random() < 0.5 else _lobe(rng, side)
-    return {"kind": _pick(rng, "linear", "subsegmental"), "side": side, "lobe": lobe}
+    # Plates and small wedges are never severe; a lobe that lost much of its air is.
+    kinds = {"mild": ("linear", "linear", "subsegmental"), "moderate": ("linear", "subsegmental")}
+    kind = _pick(rng, *kinds.get(severity, ("volume loss",)))
+    return {"kind": kind, "side": side, "lobe": lobe}
 
 
 def _lung_nodule(severity: Severity, rng: np.random.Generator) -> dict[str, Any]:
     share, side = rng.random(), _side(rng)
+    kind = "solid" if share < 0.6 else "calcified" if share < 0.8 else "ground-glass"
     return {
-        "kind": "solid" if share < 0.6 else "calcified" if share < 0.8 else "ground-glass",
+        "kind": kind,
         "side": side,
         "lobe": _lobe(rng, side),
-        "size_mm": _size(rng, 8, 30, severity),
+        # Calcified ones are old granulomas, which stay small.
+        "size_mm": _size(rng, 8, 14 if kind == "calcified" else 30, severity),
         "count": 1 + int(4 * rng.random() ** 1.5),
     }
 
@@ -229,7 +288,8 @@ def _fibrotic_sequela(severity: Severity, rng: np.random.Generator) -> dict[str,
 
 
 def _pleural_effusion(severity: Severity, rng: np.random.Generator) -> dict[str, Any]:
-    return {"side": _side(rng, both=0.4), "size_mm": _size(rng, 10, 60, severity)}
+    size_mm = _size_of(rng, "Pleural effusion", severity)
+    return {"side": _side(rng, both=0.4), "size_mm": size_mm}
 
 
 def _both_sides(severity: Severity, rng: np.random.Generator) -> dict[str, Any]:

@@ -1,23 +1,50 @@
-"""What several signs are made of: smooth random fields, patches, lobes, random directions."""
+"""What several signs are made of: smooth random fields, patches, lobes, balls, directions."""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.phantom.canvas import Box, Canvas, LungField, Point
+from mg3d.phantom.canvas import Box, Canvas, LungField, Part, Point, ellipsoid
 from mg3d.phantom.patient import Finding
-from mg3d.phantom.thorax import lobe_distance
+from mg3d.phantom.surfaces import lobe as lobe_depth
+from mg3d.phantom.thorax import Thorax
 
 Painter = Callable[[Canvas], None]
 NUMBER = {name: number for number, name in enumerate(CT_RATE_FINDINGS)}
 GRADE = {"mild": 0, "moderate": 1, "severe": 2}
 
 
+@dataclass(frozen=True)
+class Ball:
+    """An ellipsoid of a sign: what a report measures of it is twice one of its radii, mm."""
+
+    centre: Point
+    radii: Point
+    turn: np.ndarray | None = None
+
+    def part(self, canvas: Canvas, less_mm: float = 0.0) -> Part | None:
+        """Its cover, at least as large as the grid cannot miss; `less_mm` smaller all round."""
+        radii = [max(canvas.least_radius(r) - less_mm, 0.6 * r) for r in self.radii]
+        return ellipsoid(canvas, self.centre, (radii[0], radii[1], radii[2]), self.turn)
+
+
 def sides_of(finding: Finding) -> tuple[str, ...]:
     """The lungs a finding is in."""
     return ("right", "left") if finding.side in ("both", None) else (str(finding.side),)
+
+
+def point(place: np.ndarray) -> Point:
+    """An array of three as a tuple."""
+    x, y, z = place.tolist()
+    return x, y, z
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    """The vector's direction, length 1."""
+    return vector / math.sqrt(float((vector * vector).sum()) + 1e-9)
 
 
 def random_turn(rng: np.random.Generator) -> np.ndarray:
@@ -57,20 +84,26 @@ class Waves:
         return total * np.float32(math.sqrt(2 / len(self.phases)))
 
 
-def lobe_cover(canvas: Canvas, field: LungField, side: str, lobe: str | None) -> np.ndarray:
+def lobe_cover(
+    canvas: Canvas, build: Thorax, field: LungField, side: str, lobe: str | None
+) -> np.ndarray:
     """Cover of a lobe, or of the whole lung for None."""
     if lobe is None:
         return field.cover
-    distance = lobe_distance(side, lobe, canvas.y[field.box], canvas.z[field.box])
-    return field.cover * canvas.cover(distance)
+    x, y, z = canvas.place[:, *field.box]
+    return field.cover * canvas.cover(lobe_depth(build, side, lobe, x, y, z))
 
 
 def patches_cover(
-    canvas: Canvas, field: LungField, blobs: list[tuple[Point, float]], waves: Waves, soft_mm: float
+    canvas: Canvas,
+    field: LungField | None,
+    blobs: list[tuple[Point, float]],
+    waves: Waves,
+    soft_mm: float,
 ) -> np.ndarray | None:
     """Cover of some patches with wavy borders, over a lung's box; None if none is in sight."""
     total: np.ndarray | None = None
-    for centre, radius in blobs:
+    for centre, radius in blobs if field is not None else ():
         reach = 1.4 * radius + soft_mm
         box = canvas.box(centre, (reach, reach, reach))
         if box is None:
@@ -83,4 +116,4 @@ def patches_cover(
         if total is None:
             total = np.zeros(canvas.hu.shape, np.float32)
         np.maximum(total[box], np.clip(cover, 0, 1), out=total[box])
-    return None if total is None else total[field.box]
+    return None if total is None or field is None else total[field.box]

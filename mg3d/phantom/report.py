@@ -16,10 +16,12 @@ from mg3d.phantom.patient import Finding, PatientPlan, stream
 from mg3d.phantom.wordings import (
     ALWAYS,
     IMPRESSION,
+    MENTIONED,
     NEGATIVE,
     NORMAL_IMPRESSION,
     POSITIVE,
     SYSTEMS,
+    TECHNIQUE,
     UNIMPORTANT_IMPRESSION,
 )
 
@@ -36,6 +38,12 @@ ADJECTIVES = {
     "moderate": ("moderate",),
     "severe": ("severe", "marked", "pronounced"),
 }
+# What is measured is small or large, not mild or severe.
+SIZE_ADJECTIVES = {"mild": ("small",), "moderate": ("moderate",), "severe": ("large",)}
+MEASURED = ("Pericardial effusion", "Pleural effusion", "Hiatal hernia")
+# Fluid from this thickness on presses the lung beside it: nobody then calls it clear, or denies
+# atelectasis.
+PRESSING_MM = 25.0
 ADVERBS = {
     "mild": ("mildly", "minimally", "slightly"),
     "moderate": ("moderately",),
@@ -91,14 +99,20 @@ def _fill(plan: PatientPlan, wanted: int, rng: np.random.Generator) -> list[tupl
     present = {finding.name for finding in plan.findings}
     if any(finding.kind == "ground-glass" for finding in plan.findings):  # a nodule can be that
         present.add("Lung opacity")
+    if any(f.name == "Pleural effusion" and f.size_mm and f.size_mm >= PRESSING_MM
+           for f in plan.findings):  # fmt: skip
+        present.add("Atelectasis")
     denials = [entry for entry in NEGATIVE if not present.intersection(entry[1])]
     denials = [denials[i] for i in rng.permutation(len(denials))]
-    always = [ALWAYS[i] for i in rng.permutation(len(ALWAYS))]
+    told = [entry for entry in ALWAYS if not set(entry[1]).intersection(plan.incidental)]
+    told.append(TECHNIQUE[plan.contrast])
+    told += [MENTIONED[name] for name in plan.incidental]
+    always = [told[i] for i in rng.permutation(len(told))]
     filled: list[tuple[str, str]] = []
     denied: set[str] = set()
     while len(filled) < wanted and (denials or always):
         if always and (not denials or rng.random() < 1 / 3):
-            system, wordings = always.pop()
+            system, _, wordings = always.pop()
         else:
             system, absent, wordings = denials.pop()
             if denied.intersection(absent):  # nothing is denied twice
@@ -133,9 +147,10 @@ def _words(finding: Finding, rng: np.random.Generator) -> dict[str, str]:
     kind = (
         ("enlarged" if several else str(rng.choice(["enlarged", "pathological"]))) if node else ""
     )
+    adjectives = SIZE_ADJECTIVES if finding.name in MEASURED else ADJECTIVES
     described = f"{article} {kind or finding.kind} {noun}"
     return {
-        "sev": str(rng.choice(ADJECTIVES[finding.severity])),
+        "sev": str(rng.choice(adjectives[finding.severity])),
         "sevly": str(rng.choice(ADVERBS[finding.severity])),
         "side": side,
         "pleural": side,

@@ -64,9 +64,9 @@ POSITIVE: dict[str, tuple[str, ...]] = {
     ),
     "Pericardial effusion": (
         "A pericardial effusion with a thickness of {size} is seen.",
-        "There is {sev} pericardial effusion.",
+        "There is a {sev} pericardial effusion.",
         "Fluid measuring {size} was noted in the pericardial space.",
-        "{sev} pericardial effusion is present, thickest part {size}.",
+        "A {sev} pericardial effusion is present, thickest part {size}.",
     ),
     "Coronary artery wall calcification": (
         "{sev} calcifications are seen in the coronary arteries.",
@@ -78,7 +78,7 @@ POSITIVE: dict[str, tuple[str, ...]] = {
         "A {sev} hiatal hernia is seen.",
         "There is a sliding type hiatal hernia of {size} at the lower end of the esophagus.",
         "Part of the stomach herniates {size} into the thorax through the hiatus.",
-        "{sev} hiatal hernia was noted at the esophagogastric junction.",
+        "A {sev} hiatal hernia was noted at the esophagogastric junction.",
     ),
     "Lymphadenopathy": (
         "{nodes} with a short axis of {size} {is} seen in the {station} region.",
@@ -101,15 +101,21 @@ POSITIVE: dict[str, tuple[str, ...]] = {
     ),
     "Atelectasis: linear": (
         "Linear atelectasis is seen {where}.",
-        "There is {sev} band-like atelectasis {where}.",
-        "{sev} linear atelectatic changes were noted {where}.",
+        "There is band-like atelectasis {where}.",
+        "Linear atelectatic changes were noted {where}.",
         "Plate-like atelectasis is present {where}.",
     ),
     "Atelectasis: subsegmental": (
         "Subsegmental atelectasis is seen {where}.",
-        "There is {sev} subsegmental atelectasis {where}.",
-        "{sev} subsegmental volume loss with atelectasis was noted {where}.",
+        "There is subsegmental atelectasis {where}.",
+        "Subsegmental volume loss with atelectasis was noted {where}.",
         "Subsegmental atelectatic changes are present {where}.",
+    ),
+    "Atelectasis: volume loss": (
+        "Atelectasis with {sev} volume loss is seen {where}.",
+        "There is {sev} volume loss with atelectasis {where}.",
+        "{sev} atelectasis was noted {where}, volume loss is present.",
+        "Atelectatic changes with {sev} volume loss are present {where}.",
     ),
     "Lung nodule": (
         "{nodules} {is} seen {where}, measuring {size}.",
@@ -132,7 +138,7 @@ POSITIVE: dict[str, tuple[str, ...]] = {
         "{where}, fibrotic recessions and {sev} sequelae are present.",
     ),
     "Pleural effusion": (
-        "{sev} {pleural} pleural effusion is seen.",
+        "A {sev} {pleural} pleural effusion is seen.",
         "There is a {pleural} pleural effusion with a thickness of {size}.",
         "Free fluid measuring {size} was noted in the {pleural} pleural space.",
         "{pleural} pleural effusion is present, thickest part {size}.",
@@ -197,7 +203,12 @@ IMPRESSION: dict[str, tuple[str, ...]] = {
         "Pathological lymph {nodenoun}, {station}, {size}.",
     ),
     "Emphysema": ("Emphysema.", "{sev} emphysema.", "Emphysematous changes {where}."),
-    "Atelectasis": ("Atelectasis {where}.", "{sev} atelectasis.", "Atelectatic changes {where}."),
+    "Atelectasis: linear": ("Linear atelectasis {where}.", "Atelectatic changes {where}."),
+    "Atelectasis: subsegmental": ("Subsegmental atelectasis {where}.", "Atelectasis {where}."),
+    "Atelectasis: volume loss": (
+        "Atelectasis with volume loss {where}.",
+        "{sev} atelectasis {where}.",
+    ),
     "Lung nodule": (
         "{nodules} {where}.",
         "Pulmonary {nodulenoun} {where}, {size}.",
@@ -360,43 +371,70 @@ NEGATIVE: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     )),
 )  # fmt: skip
 
-# True of every phantom, or not decided by its picture: nothing here is about the 18 findings.
-ALWAYS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("technique", (
-        "The examination was performed without contrast material.",
-        "Thin sections were obtained without intravenous contrast.",
-        "Mediastinal structures are evaluated suboptimally in the unenhanced examination.",
-    )),
-    ("airways", (
+# True of every phantom without the incidental things named, or not decided by its picture: nothing
+# here is about the 18 findings. (system, what must be absent, wordings).
+Statement = tuple[str, tuple[str, ...], tuple[str, ...]]
+ALWAYS: tuple[Statement, ...] = (
+    ("airways", (), (
         "The trachea is in the midline and open.",
         "Trachea and main bronchi are patent.",
         "The lumen of the trachea and of both main bronchi is clear.",
     )),
-    ("vessels", (
+    ("vessels", (), (
         "The diameter of the thoracic aorta is normal.",
         "Mediastinal main vessels are of natural width.",
         "The pulmonary trunk is not dilated.",
     )),
-    ("mediastinum", (
+    ("mediastinum", ("thyroid lesion",), (
         "Thyroid gland sections have a natural appearance.",
+        "The thyroid gland is natural.",
+    )),
+    ("abdomen", ("fatty liver", "kidney cyst"), (
+        "Upper abdominal organs are unremarkable as far as included.",
+    )),
+    ("abdomen", (), (
+        "Both adrenal glands are natural.",
+        "The gallbladder was operated on.",
+    )),
+    ("bones", ("degenerative spine",), (
+        "Bony structures are natural for the age.",
+    )),
+    ("bones", (), (
+        "Vertebral body heights are preserved.",
+        "No destructive bone lesion was detected.",
+    )),
+)  # fmt: skip
+
+# What is said of the examination, without and with contrast material.
+TECHNIQUE: dict[bool, Statement] = {
+    False: ("technique", (), (
+        "The examination was performed without contrast material.",
+        "Sections were obtained without intravenous contrast.",
+        "Mediastinal structures are evaluated suboptimally in the unenhanced examination.",
+    )),
+    True: ("technique", (), (
+        "The examination was performed with intravenous contrast material.",
+        "Sections were obtained after intravenous contrast.",
+    )),
+}  # fmt: skip
+
+# What is said where a patient has it; a key of `patient.INCIDENTAL`.
+MENTIONED: dict[str, Statement] = {
+    "fatty liver": ("abdomen", (), (
+        "The liver parenchyma is slightly low in density, fatty liver.",
+    )),
+    "kidney cyst": ("abdomen", (), (
+        "A simple cortical cyst is seen in the upper pole of the left kidney.",
+    )),
+    "thyroid lesion": ("mediastinum", (), (
         "A hypodense lesion is seen in the left thyroid lobe.",
         "The thyroid gland is heterogeneous.",
     )),
-    ("abdomen", (
-        "Upper abdominal organs are unremarkable as far as included.",
-        "The liver parenchyma is slightly low in density, fatty liver.",
-        "Both adrenal glands are natural.",
-        "A simple cortical cyst is seen in the upper pole of the left kidney.",
-        "The gallbladder was operated on.",
-    )),
-    ("bones", (
+    "degenerative spine": ("bones", (), (
         "There are degenerative changes in the vertebrae.",
-        "Vertebral body heights are preserved.",
-        "No destructive bone lesion was detected.",
-        "Bony structures are natural for the age.",
         "Osteophytes are seen at the corners of the thoracic vertebrae.",
     )),
-)  # fmt: skip
+}  # fmt: skip
 
 NORMAL_IMPRESSION: tuple[str, ...] = (
     "No acute finding in the thorax.",

@@ -15,7 +15,7 @@ from mg3d.phantom.thorax import Variation
 TINY = ((48, 32, 48), (7.5, 7.5, 7.5))
 FINE = ((80, 64, 96), (4.0, 4.0, 4.0))
 HEALTHY = PatientPlan(seed=0, patient=4, sex="M", age=50, findings=())
-STILL = Variation(rotation_degrees=0, shift_mm=0, scale=0, warp_mm=0, contrast_share=0, noise=0)
+STILL = Variation(rotation_degrees=0, shift_mm=0, scale=0, warp_mm=0, noise=0)
 
 
 def digest(patient: int, reconstruction: int = 0) -> str:
@@ -124,11 +124,35 @@ def test_sharp_kernels_are_noisier_than_soft_ones():
     assert spread["B60f"] > 1.5 * spread["B30f"]
 
 
+@pytest.mark.parametrize(("kernel", "low", "high"), [("B30f", 0.5, 0.95), ("B60f", -0.6, -0.02)])
+def test_noise_has_the_grain_of_its_kernel(kernel, low, high):
+    plan = next(
+        p for p in (draw_patient(5, n) for n in range(500)) if acquisition(p).kernel.name == kernel
+    )
+    shape, spacing_mm = (8, 60, 200), (2.0, 0.75, 0.75)
+    air = draw_scan(plan, shape, spacing_mm).hu[:, :8].astype(float)  # a strip: no edges in air
+    quiet = draw_scan(plan, shape, spacing_mm, variation=Variation(noise=0)).hu[:, :8]
+    noise = (air - quiet)[:, 1:-1, 5:-5]
+    neighbours = np.corrcoef(noise[..., :-1].ravel(), noise[..., 1:].ravel())[0, 1]
+    assert low < neighbours < high
+
+
+def test_some_slices_are_those_of_the_whole_scan():
+    plan, quiet = draw_patient(5, 6), Variation(noise=0)
+    whole = draw_scan(plan, *TINY, variation=quiet)
+    some = scanner.draw_slices(plan, *TINY, range(20, 29), variation=quiet)
+    assert (some.hu == whole.hu[20:29]).all()
+    assert (some.masks == whole.masks[20:29]).all()
+    np.testing.assert_allclose(some.affine @ [0, 0, 0, 1], whole.affine @ [20, 0, 0, 1])
+
+
 def test_acquisitions_vary_as_clinical_ones_do():
     facts = [acquisition(draw_patient(0, patient)) for patient in range(300)]
     assert {fact.reconstructions for fact in facts} == {1, 2, 3}
     assert len({fact.orientation for fact in facts}) >= 4
-    assert all(fact.spacing_mm[0] > fact.spacing_mm[1] for fact in facts)
+    thick = {fact.spacing_mm[0] for fact in facts}
+    assert (min(thick), max(thick)) == (0.75, 5.0)
+    assert all(0.6 < fact.spacing_mm[1] < 0.8 for fact in facts)
     assert all(280 < fact.shape[0] * fact.spacing_mm[0] < 400 for fact in facts)
     coarse = acquisition(draw_patient(0, 0), coarseness=6.0)
     assert coarse.spacing_mm[0] == 6 * facts[0].spacing_mm[0]
