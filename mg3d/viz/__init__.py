@@ -5,16 +5,8 @@ from types import ModuleType
 
 __all__ = [
     *("architecture", "curves", "growth", "hounsfield", "hu_overview", "lines", "matrices"),
-    *(
-        "overlay",
-        "pairs",
-        "preprocessing",
-        "proportions",
-        "report",
-        "slices",
-        "thresholds",
-        "widgets",
-    ),
+    *("overlay", "pairs", "plate", "preprocessing", "proportions", "report", "slices"),
+    *("thresholds", "widgets"),
 ]
 
 
