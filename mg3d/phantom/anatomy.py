@@ -8,7 +8,7 @@ import numpy as np
 
 from mg3d.phantom.abdomen import paint_belly
 from mg3d.phantom.canvas import EVERYWHERE, Canvas, LungField
-from mg3d.phantom.chest_wall import FAT, MUSCLE, paint_wall
+from mg3d.phantom.chest_wall import FAT, paint_neck, paint_wall
 from mg3d.phantom.mediastinum import depth_between, paint_mediastinum
 from mg3d.phantom.rods import rods
 from mg3d.phantom.skeleton import paint_bones
@@ -28,6 +28,7 @@ from mg3d.phantom.trees import together
 FISSURE_MM = 0.45  # half the thickness of a fissure
 BRONCHUS_WALL_MM = 0.6
 FISSURES_BELOW_MM = 3.0  # edge of a voxel from which fissures are not drawn
+GRAIN_BELOW_MM = 4.0  # likewise the lung's fine texture
 
 
 def paint_thorax(canvas: Canvas, build: Thorax) -> None:
@@ -39,6 +40,7 @@ def paint_thorax(canvas: Canvas, build: Thorax) -> None:
     depth_between(canvas, build, between)
     fat = np.minimum(np.minimum(cage + 2, floor), between + 2)
     canvas.paint(EVERYWHERE, canvas.cover(fat), FAT)
+    paint_neck(canvas, build, cage)
     _paint_beside_spine(canvas, build, cage)
     paint_bones(canvas, build, cage)
     wall = np.minimum(np.minimum(cage, apex(build, canvas.x, canvas.y, canvas.z)), 0.8 * floor)
@@ -57,7 +59,7 @@ def _paint_beside_spine(canvas: Canvas, build: Thorax, cage: np.ndarray) -> None
     x, y, level = canvas.x[box], canvas.y[box], canvas.level[box[0]]
     behind = spine_y(build, level) - y
     inside = np.minimum(backbone(build, x, y, level) - 1.5, behind - 2)
-    canvas.paint(box, canvas.cover(np.minimum(inside, cage[box] + 3)), MUSCLE)
+    canvas.paint(box, canvas.cover(np.minimum(inside, cage[box] + 3)), build.densities.muscle)
 
 
 def _paint_lung(canvas: Canvas, build: Thorax, side: str, outside: np.ndarray) -> None:
@@ -69,9 +71,15 @@ def _paint_lung(canvas: Canvas, build: Thorax, side: str, outside: np.ndarray) -
     x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
     depth = np.minimum(outside[box], sign * x)
     cover = canvas.cover(depth)
-    hu = np.float32(build.densities.lung) - np.float32(0.2) * y
+    hu = np.float32(build.densities.lung) - np.float32(build.gravity) * y
     for a, b, c, phase, height in build.texture.astype(np.float32):
         hu += height * np.sin(a * x + b * y + c * z + phase)
+    if build.dependent_hu:
+        near = np.clip(1 - depth * np.float32(1 / build.dependent_mm), 0, 1)
+        near *= np.clip((-20 - y) * np.float32(1 / 40), 0, 1)
+        hu += np.float32(build.dependent_hu) * near * near
+    if canvas.edge_mm < GRAIN_BELOW_MM:
+        hu += _grain(build, x, y, z)
     if canvas.edge_mm < FISSURES_BELOW_MM:
         gaps = np.abs(above_oblique(build, side, x, y, z))
         if side == "right":
@@ -81,6 +89,15 @@ def _paint_lung(canvas: Canvas, build: Thorax, side: str, outside: np.ndarray) -
         hu += canvas.cover(drawn - gaps) * np.float32(280 * FISSURE_MM / drawn)
     canvas.paint(box, cover, hu)
     canvas.lungs[side] = LungField(box, depth, cover)
+
+
+def _grain(build: Thorax, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Fine texture of the lung in HU, mostly towards dense."""
+    waves = []
+    for a, b, c, phase, _ in build.grain.astype(np.float32):
+        waves.append(np.sin(a * x + b * y + c * z + phase))
+    product = (waves[0] + waves[1] + waves[2]) * (waves[3] + waves[4] + waves[5])
+    return np.float32(build.grain[0, 4]) * product
 
 
 def _paint_trees(canvas: Canvas, build: Thorax) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mg3d.phantom.canvas import EVERYWHERE, Canvas, ellipsoid, path
+from mg3d.phantom.canvas import EVERYWHERE, Canvas, Point, ellipsoid, path
 from mg3d.phantom.surfaces import cage, cage_front, ramp, smooth, spine_y
 from mg3d.phantom.thorax import Thorax
 
@@ -16,7 +16,9 @@ def outline(build: Thorax, x: np.ndarray, y: np.ndarray, level: np.ndarray) -> n
     neck = smooth(ramp(level, 140, 35))
     half_x = 147 * build.width + build.fat_mm + 34 * high - 20 * neck
     front = cage_front(build, level) + 15 + 0.9 * build.fat_mm + 4 * high - 6 * neck
-    back = 0.55 * spine_y(build, level) - 0.45 * 56 - 57 - 0.4 * build.fat_mm + 14 * high
+    back = 0.55 * spine_y(build, level) - 0.45 * 56 - 62 - 0.4 * build.fat_mm + 17 * high
+    furrow = 5 * (1 - high) * np.exp(-x * x * np.float32(1 / 400))  # over the spine
+    back = back + furrow
     middle, half_y = 0.5 * (front + back), 0.5 * (front - back)
     forward = y - middle
     u, v = x * (1 / half_x), forward * (1 / half_y)
@@ -41,7 +43,7 @@ def paint_wall(canvas: Canvas, build: Thorax) -> np.ndarray:
     # Fat is thicker at the flanks and in front than along the spine.
     thick = build.fat_mm * (0.75 + 0.3 * ramp(np.abs(x), 40, 80))
     muscle = body - thick
-    canvas.paint(EVERYWHERE, canvas.cover(muscle), MUSCLE)
+    canvas.paint(EVERYWHERE, canvas.cover(muscle), build.densities.muscle)
     # Fat between the muscles: round the rib cage, and between the layers of the shoulder.
     _paint_muscle_fat(canvas, inside, muscle)
     _paint_shoulder_fat(canvas, inside, muscle)
@@ -54,24 +56,23 @@ def paint_wall(canvas: Canvas, build: Thorax) -> np.ndarray:
         vessel = [(84, 20, 112), (122, 8, 104), (142, 2, 120), (158, 2, 168)]
         path(canvas, [(sign * a, b, c) for a, b, c in vessel], 4.5, build.densities.left_blood)
     canvas.paint(EVERYWHERE, canvas.cover(inside + 0.7), FAT)
-    _paint_neck(canvas, build, inside)
     return inside
 
 
-def _paint_neck(canvas: Canvas, build: Thorax, inside: np.ndarray) -> None:
+def paint_neck(canvas: Canvas, build: Thorax, inside: np.ndarray) -> None:
     """Above the lungs' tops: muscles along the spine and in front, thyroid gland, some fat."""
     box = canvas.box((0, -20, 150), (75, 60, 45))
     if box is None:
         return
     x, y, level = canvas.x[box], canvas.y[box], canvas.level[box[0]]
     spine = spine_y(build, level)
-    within = canvas.cover(inside[box] + 0.7) * ramp(level, 112, 14)
+    within = canvas.cover(inside[box] + 0.7) * ramp(level, 106, 18)
     round_ = 22 - np.sqrt(x * x * 0.5 + (y - spine) ** 2)  # along the spine
     aside = np.abs(x)
     scalene = 13 - np.sqrt((aside - 36) ** 2 + 0.6 * (y - spine - 22) ** 2)
-    core = 27 - np.sqrt(0.8 * x * x + (y - spine - 36) ** 2)  # vessels and fat round the windpipe
+    core = 22 - np.sqrt(0.8 * x * x + (y - spine - 36) ** 2)  # vessels and fat round the windpipe
     muscle = np.maximum(np.maximum(round_, scalene), -core)
-    canvas.paint(box, canvas.cover(muscle) * within, MUSCLE)
+    canvas.paint(box, canvas.cover(muscle) * within, build.densities.muscle)
     thyroid = 130.0 if build.densities.left_blood > 80 else 95.0
     for sign in (-1, 1):
         part = ellipsoid(canvas, (sign * 17.0, 2.0, 146.0), (9.0, 11.0, 22.0))
@@ -112,26 +113,33 @@ def _paint_shoulder_fat(canvas: Canvas, inside: np.ndarray, muscle: np.ndarray) 
     canvas.paint(box, sheet * canvas.cover(outer) * (thin > 0.01), FAT)
 
 
+def breast(build: Thorax, sign: int) -> tuple[Point, Point]:
+    """Centre and radii of a breast, mm; `sign` is 1 on the right, -1 on the left."""
+    size, front = build.breast, 66 * build.depth + 12
+    radii = 54 * size, 14 + (14 + 0.5 * build.fat_mm) * size, 50 * size
+    return (sign * 74 * build.width, front, 8.0), radii
+
+
 def _paint_breasts(canvas: Canvas, build: Thorax) -> None:
     """Fat with a core of gland, flattened as on the back; gland shrinks with age."""
     if not build.female:
         return
     size = build.breast
-    x, y, z = 54 * size, 14 + (14 + 0.5 * build.fat_mm) * size, 50 * size
-    front = 66 * build.depth + 12
     for sign in (-1, 1):
-        breast = ellipsoid(canvas, (sign * 74 * build.width, front, 8), (x, y, z))
-        if breast is None:
+        centre, (x, y, z) = breast(build, sign)
+        skin = ellipsoid(canvas, centre, (x, y, z))
+        if skin is None:
             continue
-        box, cover = breast
+        box, cover = skin
         canvas.paint(box, cover * (canvas.hu[box] < -150), SKIN)
-        inner = ellipsoid(canvas, (sign * 74 * build.width, front - 2, 8), (x - 2, y - 2, z - 2))
+        inner_centre = (centre[0], centre[1] - 2, centre[2])
+        inner = ellipsoid(canvas, inner_centre, (x - 2, y - 2, z - 2))
         if inner is not None:
             canvas.paint(inner[0], inner[1], FAT)
         gland_size = size * (0.75 - 0.004 * build.age)
         gland = ellipsoid(
             canvas,
-            (sign * 74 * build.width, front + 8 * size, 6),
+            (centre[0], centre[1] + 8 * size, 6),
             (36 * gland_size, 16 * gland_size, 34 * gland_size),
         )
         if gland is not None:
@@ -145,7 +153,8 @@ def _paint_arms(canvas: Canvas, build: Thorax) -> None:
         course = [(sign * 172.0, -14.0, 150.0), (x, -24.0, 60.0), (x, -20.0, -220.0)]
         if build.arms == "up":
             course = [(sign * 136.0, -13.0, 128.0), (sign * 176.0, -10.0, 230.0)]
-        for radius, hu in ((45.0, SKIN), (43.0, FAT), (43 - 0.5 * build.fat_mm, MUSCLE)):
+        muscle = 43 - 0.5 * build.fat_mm, build.densities.muscle
+        for radius, hu in ((45.0, SKIN), (43.0, FAT), muscle):
             path(canvas, course, radius, hu)
         if build.arms == "down":
             path(canvas, course, 11, build.densities.cortex)

@@ -196,7 +196,7 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
 
 def pleural_effusion(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Free fluid behind the lung; the lung before it is pushed together and denser."""
-    hu = float(rng.uniform(4, 18))
+    hu = float(rng.uniform(0, 28))
 
     def paint(canvas: Canvas) -> None:
         for side in sides_of(finding):

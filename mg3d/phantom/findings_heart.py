@@ -67,29 +67,29 @@ def arterial_calcification(finding: Finding, build: Thorax, rng: np.random.Gener
     """Plaques in the wall of the aortic arch and the descending aorta."""
     places = []
     course = aorta(build)[3:14]
-    for _ in range((7, 11, 15)[GRADE[finding.severity]]):
+    for _ in range((4, 8, 14)[GRADE[finding.severity]]):
         centre, direction, piece = _along(
             [place for place, _ in course], float(rng.random() ** 1.3)
         )
         out = np.cross(direction, rng.standard_normal(3))
         out *= (course[piece][1] - 1.0) / math.sqrt(float((out**2).sum()))
-        radius = float(rng.uniform(2.4, 4.8))
-        places.append((point(centre + out), radius, float(rng.uniform(600, 1100))))
+        radius, hu = float(rng.uniform(1.8, 4.8)), float(rng.uniform(450, 1100))
+        places.append((point(centre + out), radius, hu))
     return _plaques(places, finding.name)
 
 
 def coronary_calcification(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Plaques along the coronary arteries, most on the left anterior descending one."""
     places = []
-    for number in range((5, 8, 11)[GRADE[finding.severity]]):
+    for number in range((4, 7, 11)[GRADE[finding.severity]]):
         course = CORONARIES[(0, 0, 2, 0, 1, 0, 2, 1, 0, 2, 1)[number]]
         spot, _, _ = _along(list(course), float(rng.random()) * 0.9)
         # Where the ray from the heart's middle leaves the muscle.
         scales = np.linspace(0.4, 1.8, 57)
         depth = heart(build, [float(s) * scales for s in spot])
         spot = spot * scales[int(np.argmin(np.abs(depth + 0.5)))]
-        radius = float(rng.uniform(1.8, 4.2))
-        places.append((heart_point(build, *spot.tolist()), radius, float(rng.uniform(600, 1100))))
+        radius, hu = float(rng.uniform(1.6, 4.2)), float(rng.uniform(500, 1100))
+        places.append((heart_point(build, *spot.tolist()), radius, hu))
     return _plaques(places, finding.name)
 
 
@@ -173,7 +173,7 @@ def _wire(canvas: Canvas, points: list[Point], radius: float) -> None:
     for start, end in pairwise(points):
         part = tube(canvas, start, end, drawn)
         if part is not None:
-            canvas.paint(*part, 100 + 2900 * math.sqrt(radius / drawn))
+            canvas.paint(*part, 100 + 2900 * (radius / drawn) ** 0.8)
             canvas.mark(*part, NUMBER["Medical material"])
 
 
@@ -182,11 +182,12 @@ def medical_material(finding: Finding, build: Thorax, rng: np.random.Generator) 
     sign = SIGN.get(str(finding.side), 1.0)
     cava: list[Point] = [(21, 12, 78), (22, 6, 50), (23, 8, 22)]
     if finding.kind == "sternal wires":
-        rows = [float(z) for z in np.linspace(94, -36, 6) + rng.normal(0, 2, 6)]
+        rows = [float(z) for z in np.linspace(94, -36, int(rng.integers(4, 8)))]
 
         def paint_wires(canvas: Canvas) -> None:
             for z in rows:
                 y = float(cage_front(build, np.float32(z))) + 7
+                z += 3 * math.sin(1.7 * z)  # not quite evenly spaced
                 _wire(canvas, [(-11, y + 6, z - 3), (11, y + 6, z + 3)], 2.0)
                 _wire(canvas, [(-11, y + 6, z - 3), (-10, y - 7, z)], 1.2)
                 _wire(canvas, [(11, y + 6, z + 3), (10, y - 7, z)], 1.2)
@@ -194,6 +195,7 @@ def medical_material(finding: Finding, build: Thorax, rng: np.random.Generator) 
         return paint_wires
 
     pacemaker = finding.kind == "pacemaker"
+    bulk = float(rng.uniform(0.8, 1.15))
     x, z = sign * float(rng.uniform(72, 84)), float(rng.uniform(66, 84))
     skin = float(cage_front(build, np.float32(z))) + 15 + 0.9 * build.fat_mm
     centre: Point = (x, skin - 0.0021 * x * x - 0.5 * build.fat_mm - 6, z)
@@ -206,7 +208,7 @@ def medical_material(finding: Finding, build: Thorax, rng: np.random.Generator) 
 
     def paint(canvas: Canvas) -> None:
         _wire(canvas, lead, 1.2)
-        size = (24.0, 6.0, 21.0) if pacemaker else (14.0, 7.0, 14.0)
+        size = (22 * bulk, 5.5 * bulk, 20 * bulk) if pacemaker else (12 * bulk, 6 * bulk, 12 * bulk)
         radii = (size[0], canvas.least_radius(size[1]), size[2])
         part = ellipsoid(canvas, centre, radii)
         if part is not None:

@@ -63,12 +63,12 @@ def lung_opacity(finding: Finding, build: Thorax, rng: np.random.Generator) -> P
     """Ground glass: hazy patches through which vessels still show."""
     grade = GRADE[finding.severity]
     waves, grain = Waves(rng, 38), Waves(rng, 13, 4)
-    density = np.float32(rng.uniform(0.28, 0.36) + 0.02 * grade)  # share of tissue in the haze
+    density = np.float32(rng.uniform(0.2, 0.36) + 0.02 * grade)  # share of tissue in the haze
     patches = {}
     for side in sides_of(finding):
         count = (3, 4, 6)[grade] if finding.lobe is None else (2, 3, 4)[grade]
         places = build.lobe_points(rng, side, finding.lobe, count, 8.0)
-        patches[side] = [(p, float(rng.uniform(24, 31) + 3 * grade)) for p in places]
+        patches[side] = [(p, float(rng.uniform(16, 30) + 4 * grade)) for p in places]
 
     def paint(canvas: Canvas) -> None:
         for side, blobs in patches.items():
@@ -86,12 +86,12 @@ def lung_opacity(finding: Finding, build: Thorax, rng: np.random.Generator) -> P
 
 def consolidation(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """A dense part of a lobe, with the airways still dark in it."""
-    radius = (27, 33, 40)[GRADE[finding.severity]]
-    waves = Waves(rng, 34)
+    radius = (25, 32, 40)[GRADE[finding.severity]] * float(rng.uniform(0.85, 1.1))
+    waves, lobules = Waves(rng, 40), Waves(rng, 11, 7)
     open_ = build.bronchi.with_radius(np.maximum(build.bronchi.radius, 1.5))
     patches = {}
     for side in sides_of(finding):
-        places = build.lobe_points(rng, side, finding.lobe, 1, 14.0)
+        places = build.lobe_points(rng, side, finding.lobe, 1, 9.0)
         near = [
             tuple(float(v) for v in np.array(places[0]) + rng.normal(0, 0.5 * radius, 3))
             for _ in range(2)
@@ -101,9 +101,13 @@ def consolidation(finding: Finding, build: Thorax, rng: np.random.Generator) -> 
     def paint(canvas: Canvas) -> None:
         for side, blobs in patches.items():
             field = canvas.lungs.get(side)
-            cover = patches_cover(canvas, field, blobs, waves, 3.0)  # type: ignore[arg-type]
+            cover = patches_cover(canvas, field, blobs, waves, 16.0)  # type: ignore[arg-type]
             if field is None or cover is None:
                 continue
+            # Lobules fill one by one towards the border, so it is ragged, with a hazy rim.
+            ragged = 2.2 * cover - 0.6 + np.float32(0.3) * lobules(canvas, field.box) * (1 - cover)
+            haze = np.float32(0.25) * cover
+            cover = np.clip(np.maximum(ragged, haze), 0, 1)
             cover = cover * np.minimum(3 * lobe_cover(canvas, build, field, side, finding.lobe), 1)
             canvas.paint(field.box, cover, 35)
             canvas.mark(field.box, cover, NUMBER["Consolidation"], 0.4)
@@ -116,12 +120,17 @@ def consolidation(finding: Finding, build: Thorax, rng: np.random.Generator) -> 
 
 
 def emphysema(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Holes of air: small ones in clusters all over the lobe, or a row of cysts at the pleura."""
+    """Holes of air: small ones in clusters all over the lobe, or a row of cysts at the pleura.
+
+    A high threshold of a random field leaves separate round spots; they run together in clusters.
+    """
     near = finding.kind == "paraseptal"
-    holes_of = Waves(rng, 30 if near else 17, 8)
+    holes_of = Waves(rng, 26 if near else float(rng.uniform(11, 15)), 12)
     clusters = Waves(rng, 85, 4)
-    threshold = np.float32((0.45, 0.15, -0.15)[GRADE[finding.severity]])
-    rim_mm = np.float32(18)
+    threshold = np.float32((0.95, 0.65, 0.25)[GRADE[finding.severity]])
+    threshold = threshold - np.float32(0.4) if near else threshold
+    rim_mm = np.float32(rng.uniform(10, 17))
+    hole_hu = float(rng.uniform(-985, -950))
 
     def paint(canvas: Canvas) -> None:
         for side, field in canvas.lungs.items():
@@ -134,7 +143,7 @@ def emphysema(finding: Finding, build: Thorax, rng: np.random.Generator) -> Pain
             holes *= lobe_cover(canvas, build, field, side, finding.lobe)
             there = canvas.hu[field.box]
             # Only lung becomes air: vessels stay.
-            canvas.paint(field.box, holes * (there < -450), -968)
+            canvas.paint(field.box, holes * (there < -450), hole_hu)
             canvas.mark(field.box, holes, NUMBER["Emphysema"], 0.35)
 
     return paint
@@ -142,13 +151,15 @@ def emphysema(finding: Finding, build: Thorax, rng: np.random.Generator) -> Pain
 
 def mosaic_attenuation(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Patches of denser and of emptier lung, with rather sharp borders, on both sides."""
-    waves = Waves(rng, 58, 8)
-    strength = np.float32((0.85, 1.0, 1.2)[GRADE[finding.severity]])
+    waves, lobules = Waves(rng, 62, 9), Waves(rng, 19, 6)
+    strength = np.float32((0.75, 0.9, 1.1)[GRADE[finding.severity]] * rng.uniform(0.85, 1.15))
+    level = np.float32(rng.uniform(-0.35, 0.35))  # how much of the lung is dark
 
     def paint(canvas: Canvas) -> None:
         for field in canvas.lungs.values():
-            patch = np.clip(waves(canvas, field.box) * np.float32(3.5), -1, 1)
-            change = np.where(patch > 0, np.float32(110), np.float32(95)) * patch * strength
+            field_of = waves(canvas, field.box) + np.float32(0.45) * lobules(canvas, field.box)
+            patch = np.clip((field_of + level) * np.float32(7), -1, 1)
+            change = np.where(patch > 0, np.float32(95), np.float32(85)) * patch * strength
             canvas.hu[field.box] += change * field.cover
             canvas.mark(field.box, np.abs(patch) * field.cover, NUMBER[finding.name], 0.6)
 
@@ -156,29 +167,34 @@ def mosaic_attenuation(finding: Finding, build: Thorax, rng: np.random.Generator
 
 
 def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Lines of the outer lung: walls of polygons about 2 cm wide, with gaps, many at the pleura."""
-    cell_mm = 21.0
-    turn = random_turn(rng) + 0.25 * rng.standard_normal((3, 3))
+    """Lines of the outer lung: walls of polygons about 2 cm wide, with gaps, many at the pleura.
+
+    Three families of walls; each is bent for itself and thick in places of its own only.
+    """
+    cell_mm = 19.0
+    turn = random_turn(rng) + 0.3 * rng.standard_normal((3, 3))
     phases = rng.random(3)
-    bends = [Waves(rng, 46, 3) for _ in range(2)]
+    bends = [Waves(rng, 42, 4) for _ in range(3)]
+    places = [Waves(rng, 27, 5) for _ in range(3)]
+    gaps = np.float32((0.7, 0.35, 0.0)[GRADE[finding.severity]])  # not every wall is thick
     half_mm = (0.5, 0.7, 0.9)[GRADE[finding.severity]]
-    outer_mm = np.float32(25)
+    outer_mm = np.float32(rng.uniform(16, 26))
 
     def paint(canvas: Canvas) -> None:
         drawn = max(half_mm, 0.25 * canvas.edge_mm)
         for side, field in canvas.lungs.items():
             x, y, z = canvas.place[:, *field.box]
-            one, other = (bend(canvas, field.box) for bend in bends)
             net = np.zeros(field.cover.shape, np.float32)
-            for (a, b, c), phase, bend in zip(
-                turn.tolist(), phases.tolist(), (one, other, one - other), strict=True
+            for (a, b, c), phase, bend, place in zip(
+                turn.tolist(), phases.tolist(), bends, places, strict=True
             ):
-                along = (a * x + b * y + c * z) * (1 / cell_mm) + phase + np.float32(0.12) * bend
+                along = (a * x + b * y + c * z) * (1 / cell_mm) + phase
+                along += np.float32(0.3) * bend(canvas, field.box)
                 gap = np.abs(along - np.rint(along)) * cell_mm
-                np.maximum(net, canvas.cover(np.float32(drawn) - gap), out=net)
+                thick = np.clip(np.float32(4) * (place(canvas, field.box) - gaps), 0, 1)
+                np.maximum(net, thick * canvas.cover(np.float32(drawn) - gap), out=net)
             net = net * np.float32(half_mm / drawn)
             net = net * canvas.cover((outer_mm - field.depth) * np.float32(0.4))
-            net = net * (one + other > 0.0)  # not every wall is thick
             net = net * lobe_cover(canvas, build, field, side, finding.lobe)
             canvas.paint(field.box, net, np.maximum(canvas.hu[field.box], 0))
             canvas.mark(field.box, net, NUMBER[finding.name], 0.12)

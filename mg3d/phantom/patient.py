@@ -57,6 +57,7 @@ INCIDENTAL: dict[str, float] = {
     "fatty liver": 0.22,
     "kidney cyst": 0.15,
     "thyroid lesion": 0.15,
+    "old granuloma": 0.15,
     "degenerative spine": 0.0,  # a matter of age; see `draw_patient`
 }
 CONTRAST_SHARE, ARMS_DOWN_SHARE = 0.25, 0.08
@@ -98,7 +99,9 @@ class PatientPlan:
 
 # Independent streams of random numbers: changing the words must not change the picture.
 STREAMS = {"plan": 0, "anatomy": 1, "findings": 2, "noise": 3, "report": 4, "scanner": 5} | {
-    "heart": 6
+    "heart": 6,
+    "shape": 7,
+    "harmless": 8,
 }
 
 

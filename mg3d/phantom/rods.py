@@ -13,7 +13,7 @@ from mg3d.phantom.canvas import EVERYWHERE, Canvas, Part, tube
 from mg3d.phantom.trees import Tree
 
 THIN = 0.6  # of a voxel's edge: thinner radii are spread
-VANISHING = 0.09  # likewise: thinner ones are left out
+VANISHING = 0.1  # likewise: thinner ones are left out
 
 
 def rods(

@@ -15,6 +15,7 @@ from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.phantom.anatomy import paint_thorax
 from mg3d.phantom.canvas import Canvas
 from mg3d.phantom.findings import prepare_findings
+from mg3d.phantom.harmless import harmless
 from mg3d.phantom.patient import PatientPlan, stream
 from mg3d.phantom.thorax import Thorax, Variation, draw_thorax
 
@@ -167,7 +168,7 @@ def draw_slices(
         variation: how much healthy patients differ.
     """
     build = draw_thorax(plan, variation)
-    painters = prepare_findings(plan, build)
+    painters = [harmless(plan, build, variation.harmless), *prepare_findings(plan, build)]
     kernel = acquisition(plan, reconstruction).kernel
     noise = stream(plan.seed, plan.patient, "noise", reconstruction)
     hu = np.empty((len(slices), *grid_shape[1:]), np.int16)

@@ -173,7 +173,7 @@ def _paint_blade(canvas: Canvas, build: Thorax, cage: np.ndarray, side: float) -
     outer, inner = 98 + 34 * up, 94 - 26 * ramp(z, 12, 60)
     thick = 1.7 + 3.2 * np.clip(1 - (outer - across) * 0.09, 0, 1)
     # The plate keeps its distance to the ribs, which draw in towards the top.
-    plate = thick - np.abs(cage[box] + 18 + 16 * up * up)
+    plate = thick - np.abs(cage[box] + 15 + 14 * up * up)
     plate = np.minimum(plate, np.minimum(outer - across, across - inner))
     plate = np.minimum(plate, np.minimum(z - 12, 124 - z))
     plate = np.minimum(plate, -24 - canvas.y[box])

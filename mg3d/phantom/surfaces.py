@@ -68,18 +68,24 @@ def cage_front(build: "Thorax", level: Field) -> Field:
 
 
 def cage(build: "Thorax", x: Field, y: Field, level: Field) -> Field:
-    """Into the rib cage, from the pleura of the chest wall."""
+    """Into the rib cage, from the pleura of the chest wall.
+
+    Round in front, flat behind, where it reaches back beside the spine; no two halves are alike.
+    """
     rise = np.clip((level + 40) * (1 / 190), 0, 0.985)
     waist = 1 - 0.05 * ramp(-level, 90, 80)
     half_x = 131 * build.width * np.sqrt(1 - rise * rise) * waist
+    half_x = half_x * (1 + build.uneven * np.sign(x))
     top = ramp(level, 85, 65)
-    front, back = cage_front(build, level), spine_y(build, level) - 33 + 22 * top * top
+    front, back = cage_front(build, level), spine_y(build, level) - 40 + 27 * top * top
     middle, half_y = 0.5 * (front + back), 0.5 * (front - back)
-    forward = y - middle
+    forward = y - middle + build.twist * x
     u, v = x * (1 / half_x), forward * (1 / half_y)
-    u *= u
-    v *= v
-    outline = np.sqrt(np.sqrt(u * u + v * v + build.roundness * u * v)) + 1e-4
+    u = u * u
+    v = v * v
+    before, behind = np.float32(build.roundness), np.float32(build.roundness_behind)
+    corner = np.where(forward > 0, before, behind)
+    outline = np.sqrt(np.sqrt(u * u + v * v + corner * u * v)) + 1e-4
     radius = np.sqrt(x * x + forward * forward)
     return radius * (1 / outline - 1)  # along the ray from the middle
 
@@ -103,13 +109,15 @@ def diaphragm(build: "Thorax", x: Field, y: Field) -> Field:
 
 def mediastinum(build: "Thorax", x: Field, y: Field, level: Field) -> Field:
     """Into what lies between the lungs, but for the heart: fat, vessels, spine."""
-    half = 30 - 7 * ramp(-level, -45, 60) + 5 * ramp(level, 95, 30)
+    half = 30 - 7 * ramp(-level, -45, 60) - 2 * ramp(level, 95, 30)
     low = ramp(-level, 5, 40)  # fat before the heart
     narrow = 0.74 * (1 - ramp(level, 84, 34)) * (1 - 0.6 * low)
     front = smooth(ramp(y, 14, 46)) * narrow  # the lungs nearly meet behind the breastbone
     upper = ramp(level, 30, 30)
     back = smooth(ramp(-y - 14 * upper, 10, 22)) * (0.42 - 0.06 * upper)  # and beside the spine
-    middle = half * (1 - front - back) - np.abs(x + 1)
+    middle = half * (1 - front - back) - np.abs(x + 1 - build.junction_mm * front)
+    flare = 12 * ramp(y - cage_front(build, level), -16, 20)  # fat behind the breastbone
+    middle = middle + flare
     knob_x, knob_y, knob_z = x + 15, y + 20, (level - 60) * 1.25
     knob = 23 - np.sqrt(knob_x * knob_x + 0.55 * knob_y * knob_y + knob_z * knob_z)
     return np.maximum(np.maximum(middle, knob), backbone(build, x, y, level))
@@ -120,7 +128,8 @@ def backbone(build: "Thorax", x: Field, y: Field, level: Field) -> Field:
     body = vertebra_radius(level) + 4
     aside, behind = x - spine_x(build, level), spine_y(build, level) - y
     column = body - np.sqrt(aside * aside + 1.15 * behind * behind)
-    gutter = np.minimum(body - 1 + 0.1 * behind - np.abs(aside), behind + 8)
+    wings = 0.011 * np.maximum(behind, 0) * behind  # to the transverse processes
+    gutter = np.minimum(body - 3 + np.minimum(wings, 17) - np.abs(aside), behind + 8)
     left, forward = x - aorta_x(level), y - aorta_y(build, level)
     aorta = np.minimum(build.aorta_mm + 1.5 - np.sqrt(left * left + forward * forward), 66 - level)
     return np.maximum(np.maximum(column, gutter), aorta)

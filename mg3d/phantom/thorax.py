@@ -32,11 +32,13 @@ class Variation:
     warp_mm: float = 2.5  # height of the waves that bend the body
     chest: float = 0.03  # width and depth of the chest, each
     heart: float = 0.03
-    diaphragm_mm: float = 4.0  # how deep the breath was
+    diaphragm_mm: float = 6.0  # how deep the breath was
     fissure_mm: float = 4.0
-    lung_hu: float = 18.0
+    uneven: float = 0.02  # by how much one half of the chest is wider
+    lung_hu: float = 22.0
     texture_hu: float = 9.0  # slow waves in the lung
     vessel_spread: float = 0.08  # calibre of the lung's vessels
+    harmless: float = 1.0  # times the usual share of people with metal on the skin or old calcium
     noise: float = 0.7  # times the scanner's usual noise
 
 
@@ -53,6 +55,7 @@ class Densities:
     liver: float
     spleen: float
     kidney: float
+    muscle: float  # of the chest wall; fat grows into it with age
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,10 @@ class Thorax:
     heart: float
     breast: float
     roundness: float  # of the rib cage from above; 2: an ellipse, less: more of a box
+    roundness_behind: float
+    uneven: float  # how much wider the right half is, share
+    twist: float  # how far forward the left half is, mm in a mm
+    junction_mm: float  # how far to the right the lungs meet in front
     heart_centre: Point
     heart_axes: np.ndarray  # (3, 3), rows: along to the apex, towards the front, upwards
     motion_mm: float  # how far the beating heart's border is blurred
@@ -87,6 +94,10 @@ class Thorax:
     stomach: float  # how full, 1 is average
     stomach_gas: float  # share of the stomach's height
     texture: np.ndarray  # (waves, 5): wave vector in 1/mm, phase, height in HU
+    grain: np.ndarray  # likewise, short ones: lobules, and vessels too thin to be drawn
+    gravity: float  # HU by which the lung grows denser in a mm towards the back
+    dependent_hu: float  # how much denser still it is where it lies on the back
+    dependent_mm: float  # and how far that reaches
     arteries: Tree
     veins: Tree
     bronchi: Tree
@@ -127,6 +138,7 @@ def draw_thorax(plan: PatientPlan, variation: Variation) -> Thorax:
     def shift(mm: float) -> float:
         return float(mm * np.clip(rng.standard_normal(), -2, 2))
 
+    own = stream(plan.seed, plan.patient, "shape")
     pose = _draw_pose(rng, v)
     female = plan.sex == "F"
     findings = {finding.name: finding for finding in plan.findings}
@@ -161,7 +173,11 @@ def draw_thorax(plan: PatientPlan, variation: Variation) -> Thorax:
         depth=spread(v.chest) * slim,
         heart=heart,
         breast=float(rng.uniform(0.6, 1.35)),
-        roundness=1.25 + shift(0.3),
+        roundness=1.45 + shift(0.25),
+        roundness_behind=float(own.uniform(0.5, 1.1)),
+        uneven=v.uneven * float(np.clip(own.standard_normal(), -2, 2)),
+        twist=1.5 * v.uneven * float(np.clip(own.standard_normal(), -2, 2)),
+        junction_mm=float(own.uniform(-9, 5)),
         heart_centre=(centre_x, centre_y, centre_z),
         heart_axes=_heart_axes(lean, dip),
         motion_mm=plan.heart_motion_mm,
@@ -179,10 +195,15 @@ def draw_thorax(plan: PatientPlan, variation: Variation) -> Thorax:
         vertebra_shift=shift(4),
         aorta_mm=float(np.clip(10.5 + 0.035 * plan.age + shift(0.7), 10, 15)),
         fat_mm=float(np.clip(rng.gamma(5, 3.2), 6, 30)),
-        densities=_densities(plan, v, rng),
+        densities=_densities(plan, v, rng, breath),
         stomach=float(rng.uniform(0.78, 1.12)),
         stomach_gas=float(rng.uniform(0.2, 0.7)),
         texture=np.concatenate([waves, phases, heights], axis=1),
+        grain=_draw_grain(own),
+        # Air trapping and shallow breath make the gradient, haze at the back comes from lying.
+        gravity=float(own.uniform(0.08, 0.75)),
+        dependent_hu=max(0.0, float(own.uniform(-150, 230))),
+        dependent_mm=float(own.uniform(9, 26)),
         arteries=NO_TREE,
         veins=NO_TREE,
         bronchi=NO_TREE,
@@ -204,19 +225,32 @@ def _lost_volume(atelectasis: Finding | None) -> dict[str, tuple[float, bool]]:
     }
 
 
-def _densities(plan: PatientPlan, v: Variation, rng: np.random.Generator) -> Densities:
-    """Non-contrast blood is 40 HU; iodine and bone are brighter at a low tube voltage."""
-    lung = -855 + v.lung_hu * float(np.clip(rng.standard_normal(), -2, 2))
+def _draw_grain(rng: np.random.Generator) -> np.ndarray:
+    """Waves of 7 to 16 mm; two groups of them are multiplied, which looks less regular."""
+    vectors = rng.standard_normal((6, 3))
+    vectors /= np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+    vectors *= 2 * math.pi / rng.uniform(7, 16, (6, 1))
+    return np.concatenate([vectors, rng.random((6, 1)) * 2 * math.pi, np.full((6, 1), 8.0)], axis=1)
+
+
+def _densities(
+    plan: PatientPlan, v: Variation, rng: np.random.Generator, breath_mm: float
+) -> Densities:
+    """Non-contrast blood is 40 HU; iodine and bone are brighter at a low tube voltage.
+
+    A shallow breath leaves the lung denser.
+    """
+    lung = -848 + v.lung_hu * float(np.clip(rng.standard_normal(), -2, 2)) - 2.5 * breath_mm
     bone = float(np.clip(260 - 1.9 * plan.age + 30 * rng.standard_normal(), 60, 320))
     blood = 38 + 5 * float(np.clip(rng.standard_normal(), -2, 2))
     first, second = float(rng.uniform(110, 210)), float(rng.uniform(120, 200))
     low_kv = (120 / plan.tube_kv) ** 1.3
     cortex = 950.0 - 2.0 * max(plan.age - 50, 0) + 60 * float(np.clip(rng.standard_normal(), -2, 1))
     spare = float(rng.normal(0, 4)) - 24 * ("fatty liver" in plan.incidental)
+    muscle = 64 - 0.3 * plan.age + 7 * float(np.clip(rng.standard_normal(), -2, 1.5))
     if not plan.contrast:
-        return Densities(
-            lung, bone * low_kv, cortex * low_kv, blood, blood, blood + 5, 57 + spare, 48, 32
-        )
+        bones = bone * low_kv, cortex * low_kv
+        return Densities(lung, *bones, blood, blood, blood + 5, 57 + spare, 48, 32, muscle)
     return Densities(
         lung=lung,
         marrow=bone * low_kv,
@@ -227,6 +261,7 @@ def _densities(plan: PatientPlan, v: Variation, rng: np.random.Generator) -> Den
         liver=88 + spare,
         spleen=105,
         kidney=150,
+        muscle=muscle + 6,
     )
 
 

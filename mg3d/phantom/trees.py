@@ -19,12 +19,12 @@ from mg3d.phantom.surfaces import SIGN, lobe, lung
 if TYPE_CHECKING:
     from mg3d.phantom.thorax import Thorax
 
-LEVELS = 7  # of branching within a lobe: 128 end points
+LEVELS = 8  # of branching within a lobe: 256 end points
 ENDS = 2**LEVELS
 TIP_MM = 0.62  # radius of the thinnest branches
 # How far towards the middle of its points a branch grows: little at first, so that the tree opens
 # like a fan from the hilum, all the way at last.
-REACH = (0.2, 0.26, 0.28, 0.3, 0.34, 0.4, 0.5, 1.0)
+REACH = (0.2, 0.26, 0.28, 0.3, 0.34, 0.38, 0.42, 0.5, 1.0)
 BRONCHUS_LEVELS = 5  # bronchi are followed that far: their walls are too thin beyond
 
 # Where the vessels and bronchi of a lobe enter it, and the veins leave it: x outwards, mm.
@@ -84,14 +84,18 @@ def grow_trees(build: "Thorax", calibre: float, rng: np.random.Generator) -> tup
     arteries, nodes = _grow(artery_ends, _roots(HILUM), calibre, rng)
     veins, _ = _grow(vein_ends, _roots(VEIN), 0.95 * calibre, rng)
     trees = arteries, veins, _accompany(arteries, nodes)
-    ends = np.concatenate([side for tree in trees for side in (tree.start, tree.end)])
-    places = build.pose.scanner(ends)
+    # Each branch starts where its parent ends, so only the ends and the roots are moved.
+    stems = len(LOBES)
+    places = build.pose.scanner(
+        np.concatenate([part for tree in trees for part in (tree.start[:stems], tree.end)])
+    )
     found, first = [], 0
     for tree in trees:
         n = len(tree.radius)
-        pair = places[first : first + n], places[first + n : first + 2 * n]
-        found.append(replace(tree, scanner=np.concatenate(pair, axis=1)))
-        first += 2 * n
+        roots, end = places[first : first + stems], places[first + stems : first + stems + n]
+        start = np.concatenate([roots, np.repeat(end[: (n - stems) // 2], 2, axis=0)])
+        found.append(replace(tree, scanner=np.concatenate([start, end], axis=1)))
+        first += stems + n
     return tuple(found)
 
 
@@ -111,7 +115,7 @@ def _end_points(build: "Thorax", rng: np.random.Generator) -> np.ndarray:
         x, y, z = places[:, 0] * SIGN[side], places[:, 1], places[:, 2]
         if side not in depth:
             depth[side] = lung(build, side, x, y, z, z)
-        room = np.minimum(depth[side] - 3, lobe(build, side, name, x, y, z) - 2)
+        room = np.minimum(depth[side] - 2, lobe(build, side, name, x, y, z) - 2)
         inside = np.flatnonzero(room > 0)
         if len(inside) < 8:  # a lobe that fluid or a large heart leaves no room
             inside = np.argsort(-room, kind="stable")[:8]
@@ -121,7 +125,7 @@ def _end_points(build: "Thorax", rng: np.random.Generator) -> np.ndarray:
             chosen = inside[(np.arange(2 * ENDS) * len(inside)) // (2 * ENDS)]
         found = np.stack([x, y, z], axis=1)[chosen]
         ends[0, number], ends[1, number] = found[::2], found[1::2]
-    return ends + rng.normal(0, 1.5, ends.shape)
+    return ends + rng.normal(0, 2.0, ends.shape)
 
 
 def _grow(
@@ -135,17 +139,24 @@ def _grow(
     for level in range(LEVELS + 1):
         count = groups.shape[2]
         middle = groups.mean(axis=2)
-        tip = here + REACH[level] * (middle - here)
+        uneven = 0.0  # no two branches are equally long
+        if 0 < level < LEVELS:
+            uneven = 0.15 if level < BRONCHUS_LEVELS else 0.45
+        reach = REACH[level] * rng.uniform(1 - uneven, 1 + uneven, (*middle.shape[:2], 1))
+        tip = here + reach * (middle - here)
         if 0 < level < LEVELS:
             length = np.sqrt(((tip - here) ** 2).sum(axis=-1, keepdims=True))
-            tip = tip + 0.06 * length * rng.standard_normal(tip.shape)
+            tip = tip + (0.05 if level < BRONCHUS_LEVELS else 0.1) * length * rng.standard_normal(
+                tip.shape
+            )
         radius = calibre * TIP_MM * count ** (1 / 2.5)
         n = lobes * groups.shape[1]
+        spread = rng.uniform(0.85, 1.15, n) if level > 1 else np.ones(n)
         parts.append(
             (
                 here.reshape(n, 3),
                 tip.reshape(n, 3),
-                np.full(n, radius),
+                radius * spread,
                 np.repeat(np.arange(lobes), groups.shape[1]),
                 np.full(n, level),
                 np.zeros((n, 6)),

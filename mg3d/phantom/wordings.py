@@ -430,6 +430,10 @@ MENTIONED: dict[str, Statement] = {
         "A hypodense lesion is seen in the left thyroid lobe.",
         "The thyroid gland is heterogeneous.",
     )),
+    "old granuloma": ("abdomen", (), (
+        "A few calcified granulomas are seen in the liver and beside the carina.",
+        "There are small calcified granulomas in the liver and below the carina.",
+    )),
     "degenerative spine": ("bones", (), (
         "There are degenerative changes in the vertebrae.",
         "Osteophytes are seen at the corners of the thoracic vertebrae.",

@@ -22,7 +22,7 @@ def builds() -> list[Thorax]:
 
 @pytest.fixture(scope="module")
 def scans():
-    quiet = Variation(noise=0)
+    quiet = Variation(noise=0, harmless=0)
     plans = [replace(draw_patient(12, n), findings=(), arms="up") for n in range(4)]
     return [draw_scan(plan, *GRID, variation=quiet) for plan in plans]
 
@@ -44,7 +44,9 @@ def test_the_back_is_a_smooth_line(scans):
 
 
 def test_cortex_is_bright_and_marrow_is_not():
-    scan = draw_scan(HEALTHY, (60, 220, 220), (2.0, 1.0, 1.0), variation=Variation(noise=0))
+    scan = draw_scan(
+        HEALTHY, (60, 220, 220), (2.0, 1.0, 1.0), variation=Variation(noise=0, harmless=0)
+    )
     bone = scan.hu[scan.hu > 300]
     assert np.percentile(bone, 99) > 850
     assert scan.hu.max() < 1200
@@ -150,3 +152,21 @@ def test_bone_is_brighter_at_a_low_tube_voltage():
         for kv in (140, 120, 100)
     ]
     assert marrow[0] < marrow[1] < marrow[2]
+
+
+def test_the_lungs_reach_back_beside_the_spine(builds):
+    for build in builds:
+        y = float(surfaces.spine_y(build, np.float32(-10))) - 27  # behind the vertebral body
+        for side, sign in SIGN.items():
+            place = (np.full((1, 1, 1), v, np.float32) for v in (sign * 48, y, -10, -10))
+            assert float(surfaces.lung(build, side, *place)[0, 0, 0]) > 2
+
+
+def test_the_halves_of_a_chest_differ(builds):
+    def half_width(build, sign):
+        x = np.linspace(90, 170, 161, dtype=np.float32)[None, None]
+        zero = np.zeros_like(x)
+        return float(x[surfaces.cage(build, sign * x, zero, zero[:, :1, :1]) > 0].max())
+
+    gaps = [abs(half_width(build, 1) - half_width(build, -1)) for build in builds]
+    assert 1 < np.mean(gaps) < 12

@@ -161,7 +161,7 @@ def test_signs_have_the_density_of_what_they_are():
         scan = scan_of(patient_with(single(name)))
         return float(np.median(scan.hu[scan.mask(name)]))
 
-    assert median("Medical material") > 900
+    assert median("Medical material") > 600  # leads are thinner than these voxels
     assert median("Arterial wall calcification") > 200
     assert median("Coronary artery wall calcification") > 150
     assert -150 < median("Consolidation") < 60

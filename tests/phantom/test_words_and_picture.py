@@ -128,6 +128,7 @@ def test_incidental_things_are_told_only_of_those_who_have_them(plans):
         "kidney cyst": "cortical cyst",
         "thyroid lesion": "thyroid lobe|thyroid gland is heterogeneous",
         "degenerative spine": "degenerative|osteophyte",
+        "old granuloma": "calcified granuloma",
     }
     told = 0
     for plan in plans:
