@@ -23,11 +23,13 @@ from mg3d.phantom.surfaces import (
     spine_y,
 )
 from mg3d.phantom.thorax import Thorax
-from mg3d.phantom.trees import together
+from mg3d.phantom.trees import Tree, curved, together
 
 FISSURE_MM = 0.45  # half the thickness of a fissure
 BRONCHUS_WALL_MM = 0.6
 FISSURES_BELOW_MM = 3.0  # edge of a voxel from which fissures are not drawn
+CURVES_BELOW_MM = 3.0  # likewise branches are bent
+BENT_LEVELS = 7  # of branches that are long enough to look bent
 GRAIN_BELOW_MM = 4.0  # likewise the lung's fine texture
 
 
@@ -104,15 +106,24 @@ def _paint_trees(canvas: Canvas, build: Thorax) -> None:
     """Vessels of the lungs, and the bronchi beside them: a wall, then the air."""
     inside = lung_cover(canvas)
     tissue = build.densities
-    trees = [(build.veins, tissue.left_blood), (build.arteries, tissue.right_blood)]
+    veins, arteries, bronchi = build.veins, build.arteries, build.bronchi
+    if canvas.edge_mm < CURVES_BELOW_MM:
+        veins, arteries, bronchi = _bent(veins), _bent(arteries), curved(bronchi)
+    trees = [(veins, tissue.left_blood), (arteries, tissue.right_blood)]
     if tissue.left_blood == tissue.right_blood:
-        trees = [(together(build.veins, build.arteries), tissue.left_blood)]
+        trees = [(together(veins, arteries), tissue.left_blood)]
     for tree, hu in trees:
         for box, cover in rods(canvas, tree):
             canvas.paint(box, cover * inside[box], hu)
     for more, hu in ((BRONCHUS_WALL_MM, -300.0), (0.0, -960.0)):
-        for box, cover in rods(canvas, build.bronchi, more, thin_ones=False):
+        for box, cover in rods(canvas, bronchi, more, thin_ones=False):
             canvas.paint(box, cover * inside[box], hu)
+
+
+def _bent(tree: Tree) -> Tree:
+    """A tree whose larger branches are curves."""
+    large = tree.level < BENT_LEVELS
+    return together(curved(tree.take(large)), tree.take(~large))
 
 
 def lung_cover(canvas: Canvas) -> np.ndarray:

@@ -13,6 +13,7 @@ from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.phantom import findings_airways as airways
 from mg3d.phantom import findings_heart as heart
 from mg3d.phantom import findings_lung as lung
+from mg3d.phantom import findings_septa as septa
 from mg3d.phantom.patient import Finding, PatientPlan, stream
 from mg3d.phantom.patterns import Painter
 from mg3d.phantom.thorax import Thorax
@@ -25,7 +26,7 @@ SIGNS: dict[str, Sign] = {
     "Mosaic attenuation pattern": lung.mosaic_attenuation,
     "Emphysema": lung.emphysema,
     "Lung opacity": lung.lung_opacity,
-    "Interlobular septal thickening": lung.septal_thickening,
+    "Interlobular septal thickening": septa.septal_thickening,
     "Peribronchial thickening": airways.peribronchial_thickening,
     "Consolidation": lung.consolidation,
     "Pulmonary fibrotic sequela": airways.fibrotic_sequela,

@@ -19,20 +19,34 @@ from mg3d.phantom.rods import rods
 from mg3d.phantom.surfaces import SIGN
 from mg3d.phantom.surfaces import pleural_fluid as fluid_depth
 from mg3d.phantom.thorax import Thorax
-from mg3d.phantom.trees import HILUM
+from mg3d.phantom.trees import HILUM, beside, curved, in_scanner
+
+
+# Inner radius, mm, of the bronchi by level, as followed to thin ones; and of dilated ones, which
+# are wider than the arteries beside them all the way (a signet ring where both are cut across).
+BRONCHI = (3.6, 2.6, 1.9, 1.4, 1.15, 0.95, 0.8)
+DILATED = (3.6, 3.3, 3.1, 2.9, 2.6, 2.3, 2.0)
+
+
+def _share(canvas: Canvas, fine: float) -> float:
+    """From which cover a thin tube is marked: less on voxels wider than it, which it only dims."""
+    return fine if canvas.edge_mm < 4 else 0.5 * fine
 
 
 def peribronchial_thickening(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Thick walls around the bronchi of both lungs, the lumen as it was."""
-    wall = (1.5, 2.0, 2.6)[GRADE[finding.severity]] + 0.3 * float(rng.random())
-    bronchi = build.bronchi.take(build.bronchi.level < 4)
+    """Thick walls around the bronchi of both lungs, the lumen as it was: rings and tram tracks."""
+    wall = (1.1, 1.5, 2.0)[GRADE[finding.severity]] + 0.25 * float(rng.random())
+    tree = curved(in_scanner(beside(build.arteries, BRONCHI), build.pose))
+    # Small bronchi have thin walls, even if thick for their size.
+    bronchi = tree.take(tree.level > 0)
+    thick = bronchi.with_radius(bronchi.radius + wall * (bronchi.radius / 2.6) ** 0.5)
 
     def paint(canvas: Canvas) -> None:
         inside = lung_cover(canvas)
-        for box, cuff in rods(canvas, bronchi, wall):
+        for box, cuff in rods(canvas, thick):
             cover = cuff * inside[box]
             canvas.paint(box, cover, 10)
-            canvas.mark(box, cover, NUMBER["Peribronchial thickening"], 0.35)
+            canvas.mark(box, cover, NUMBER[finding.name], _share(canvas, 0.35))
         for box, lumen in rods(canvas, bronchi):
             canvas.paint(box, lumen * inside[box], -900)
 
@@ -40,25 +54,32 @@ def peribronchial_thickening(finding: Finding, build: Thorax, rng: np.random.Gen
 
 
 def bronchiectasis(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """The lobe's bronchi, wider than the arteries beside them and thick of wall."""
+    """The lobe's bronchi, wider than the arteries beside them, hardly tapering, thick of wall."""
     grade = GRADE[finding.severity]
     wanted = {(side, finding.lobe) for side in sides_of(finding)}
     lobes = [number for number, place in enumerate(LOBES) if place in wanted]
-    tree = build.bronchi
-    chosen = tree.take(np.isin(tree.lobe, lobes) & (tree.level >= 2))
-    stretch = float(rng.uniform(0.85, 1.1))
-    radius = np.array([0, 3.2, 3.0, 2.7, 2.4])[chosen.level] * (stretch + 0.17 * grade)
-    # Sacs at the ends of some: wider the further out.
-    radius = radius * rng.uniform(0.85, 1.3, len(radius))
-    wide = chosen.with_radius(radius)
+    arteries = build.arteries.take(np.isin(build.arteries.lobe, lobes))
+    tree = in_scanner(beside(arteries, DILATED, gap_mm=1.4), build.pose)
+    # Groups of bronchi are spared, more in mild disease; a group is wide as a whole.
+    groups = np.arange(len(lobes) * 8)
+    wide = (0.8 + 0.13 * grade) * rng.uniform(0.85, 1.15, len(groups))
+    ill = rng.permutation(len(groups)) < (0.45, 0.65, 0.9)[grade] * len(groups)
+    size, shown = np.ones(len(tree.radius)), tree.level == 2
+    for level in range(3, len(DILATED)):
+        here, branches = tree.level == level, 2 ** (level - 3)
+        size[here] = np.repeat(wide, branches)
+        shown[here] = np.repeat(ill, branches)
+    size *= rng.uniform(0.92, 1.08, len(size))  # not quite a cylinder
+    tree = curved(tree.with_radius(tree.radius * size)).take(np.tile(shown, 3))
+    wall_mm = 0.9 + 0.15 * grade
 
     def paint(canvas: Canvas) -> None:
         inside = lung_cover(canvas)
-        for box, wall in rods(canvas, wide, 1.6):
+        for box, wall in rods(canvas, tree, wall_mm):
             cover = wall * inside[box]
-            canvas.paint(box, cover, 40)
-            canvas.mark(box, cover, NUMBER["Bronchiectasis"], 0.4)
-        for box, lumen in rods(canvas, wide, -0.2):
+            canvas.paint(box, cover, 25)
+            canvas.mark(box, cover, NUMBER["Bronchiectasis"], _share(canvas, 0.4))
+        for box, lumen in rods(canvas, tree):
             canvas.paint(box, lumen * inside[box], -960)
 
     return paint

@@ -18,6 +18,7 @@ from mg3d.phantom.patterns import (
 )
 from mg3d.phantom.rods import rods
 from mg3d.phantom.thorax import Thorax
+from mg3d.phantom.trees import curved
 
 NODULE_HU = {"solid": 45.0, "calcified": 500.0, "ground-glass": -480.0}
 
@@ -88,7 +89,7 @@ def consolidation(finding: Finding, build: Thorax, rng: np.random.Generator) -> 
     """A dense part of a lobe, with the airways still dark in it."""
     radius = (25, 32, 40)[GRADE[finding.severity]] * float(rng.uniform(0.85, 1.1))
     waves, lobules = Waves(rng, 40), Waves(rng, 11, 7)
-    open_ = build.bronchi.with_radius(np.maximum(build.bronchi.radius, 1.5))
+    open_ = curved(build.bronchi.with_radius(np.maximum(build.bronchi.radius, 1.3)))
     patches = {}
     for side in sides_of(finding):
         places = build.lobe_points(rng, side, finding.lobe, 1, 9.0)
@@ -162,41 +163,5 @@ def mosaic_attenuation(finding: Finding, build: Thorax, rng: np.random.Generator
             change = np.where(patch > 0, np.float32(95), np.float32(85)) * patch * strength
             canvas.hu[field.box] += change * field.cover
             canvas.mark(field.box, np.abs(patch) * field.cover, NUMBER[finding.name], 0.6)
-
-    return paint
-
-
-def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
-    """Lines of the outer lung: walls of polygons about 2 cm wide, with gaps, many at the pleura.
-
-    Three families of walls; each is bent for itself and thick in places of its own only.
-    """
-    cell_mm = 19.0
-    turn = random_turn(rng) + 0.3 * rng.standard_normal((3, 3))
-    phases = rng.random(3)
-    bends = [Waves(rng, 42, 4) for _ in range(3)]
-    places = [Waves(rng, 27, 5) for _ in range(3)]
-    gaps = np.float32((0.7, 0.35, 0.0)[GRADE[finding.severity]])  # not every wall is thick
-    half_mm = (0.5, 0.7, 0.9)[GRADE[finding.severity]]
-    outer_mm = np.float32(rng.uniform(16, 26))
-
-    def paint(canvas: Canvas) -> None:
-        drawn = max(half_mm, 0.25 * canvas.edge_mm)
-        for side, field in canvas.lungs.items():
-            x, y, z = canvas.place[:, *field.box]
-            net = np.zeros(field.cover.shape, np.float32)
-            for (a, b, c), phase, bend, place in zip(
-                turn.tolist(), phases.tolist(), bends, places, strict=True
-            ):
-                along = (a * x + b * y + c * z) * (1 / cell_mm) + phase
-                along += np.float32(0.3) * bend(canvas, field.box)
-                gap = np.abs(along - np.rint(along)) * cell_mm
-                thick = np.clip(np.float32(4) * (place(canvas, field.box) - gaps), 0, 1)
-                np.maximum(net, thick * canvas.cover(np.float32(drawn) - gap), out=net)
-            net = net * np.float32(half_mm / drawn)
-            net = net * canvas.cover((outer_mm - field.depth) * np.float32(0.4))
-            net = net * lobe_cover(canvas, build, field, side, finding.lobe)
-            canvas.paint(field.box, net, np.maximum(canvas.hu[field.box], 0))
-            canvas.mark(field.box, net, NUMBER[finding.name], 0.12)
 
     return paint

@@ -8,6 +8,7 @@ All lobes grow at once, level by level.
 Source: Murray CD, "The physiological principle of minimum work", PNAS 12:207 (1926).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from mg3d.phantom.patient import LOBES
 from mg3d.phantom.surfaces import SIGN, lobe, lung
 
 if TYPE_CHECKING:
+    from mg3d.phantom.canvas import Pose
     from mg3d.phantom.thorax import Thorax
 
 LEVELS = 8  # of branching within a lobe: 256 end points
@@ -81,9 +83,9 @@ def together(one: Tree, other: Tree) -> Tree:
 def grow_trees(build: "Thorax", calibre: float, rng: np.random.Generator) -> tuple[Tree, ...]:
     """Arteries, veins and bronchi of both lungs."""
     artery_ends, vein_ends = _end_points(build, rng)
-    arteries, nodes = _grow(artery_ends, _roots(HILUM), calibre, rng)
-    veins, _ = _grow(vein_ends, _roots(VEIN), 0.95 * calibre, rng)
-    trees = arteries, veins, _accompany(arteries, nodes)
+    arteries = _grow(artery_ends, _roots(HILUM), calibre, rng)
+    veins = _grow(vein_ends, _roots(VEIN), 0.95 * calibre, rng)
+    trees = arteries, veins, _accompany(arteries)
     # Each branch starts where its parent ends, so only the ends and the roots are moved.
     stems = len(LOBES)
     places = build.pose.scanner(
@@ -130,12 +132,12 @@ def _end_points(build: "Thorax", rng: np.random.Generator) -> np.ndarray:
 
 def _grow(
     ends: np.ndarray, roots: np.ndarray, calibre: float, rng: np.random.Generator
-) -> tuple[Tree, list[np.ndarray]]:
-    """A binary tree from each root to all its end points; the ends of the branches by level too."""
+) -> Tree:
+    """A binary tree from each root to all its end points."""
     lobes = len(roots)
     groups = ends[:, None]  # (lobes, groups, points, 3)
     here = roots[:, None]  # (lobes, groups, 3)
-    parts, nodes = [], []
+    parts = []
     for level in range(LEVELS + 1):
         count = groups.shape[2]
         middle = groups.mean(axis=2)
@@ -162,7 +164,6 @@ def _grow(
                 np.zeros((n, 6)),
             )
         )
-        nodes.append(tip)
         if level == LEVELS:
             break
         wide = (groups.max(axis=2) - groups.min(axis=2)).argmax(axis=-1)  # (lobes, groups)
@@ -171,25 +172,74 @@ def _grow(
         groups = np.take_along_axis(groups, order[..., None], axis=2)
         groups = groups.reshape(lobes, -1, count // 2, 3)
         here = np.repeat(tip, 2, axis=1)
-    return Tree(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))), nodes
+    return Tree(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def _accompany(arteries: Tree, nodes: list[np.ndarray]) -> Tree:
+def _accompany(arteries: Tree) -> Tree:
     """Bronchi: the arteries' first branches again, moved aside by both radii."""
-    near = arteries.take(arteries.level < BRONCHUS_LEVELS)
-    radius = np.array([3.6, 2.6, 1.9, 1.35, 1.0])[near.level]
+    return beside(arteries, (3.6, 2.6, 1.9, 1.35, 1.0))
+
+
+def beside(arteries: Tree, radius: Sequence[float], gap_mm: float = 0.8) -> Tree:
+    """Bronchi that accompany the arteries, one radius (mm) for each level they are followed to.
+
+    `scanner` is still the arteries'.
+    """
+    near = arteries.take(arteries.level < len(radius))
+    wide = np.array(radius)[near.level]
     along = near.end - near.start
     # Beside the artery, on its medial side: at right angles to it and to the body's long axis.
     side = np.stack([along[:, 1], -along[:, 0], 0.35 * np.abs(along[:, 0])], axis=1)
     side /= np.sqrt((side**2).sum(axis=1, keepdims=True)) + 1e-6
     inward = -np.sign(near.start[:, :1]) * side[:, :1]
     side = np.where(inward < 0, -side, side)
-    away = side * (near.radius + radius + 0.8)[:, None]
+    away = side * (near.radius + wide + gap_mm)[:, None]
     end = near.end + away
-    # A branch starts where its parent ends, which is found by the place of the artery's start.
+    # A branch starts where its parent ends.
     start = near.start + away
-    lobes = len(nodes[0])
-    for level in range(1, BRONCHUS_LEVELS):
-        parents = end[near.level == level - 1].reshape(lobes, -1, 3)
-        start[near.level == level] = np.repeat(parents, 2, axis=1).reshape(-1, 3)
-    return Tree(start, end, radius, near.lobe, near.level, near.scanner)
+    for level in range(1, len(radius)):
+        start[near.level == level] = np.repeat(end[near.level == level - 1], 2, axis=0)
+    return Tree(start, end, wide, near.lobe, near.level, near.scanner)
+
+
+def in_scanner(tree: Tree, pose: "Pose") -> Tree:
+    """The branches with their places in the scanner worked out from those in the body."""
+    places = pose.scanner(np.concatenate([tree.start, tree.end]))
+    n = len(tree.radius)
+    return replace(tree, scanner=np.concatenate([places[:n], places[n:]], axis=1))
+
+
+def curved(tree: Tree, pieces: int = 3) -> Tree:
+    """The branches of a whole tree as smooth curves, each of some straight pieces.
+
+    A branch leaves in the direction of its parent and ends in its own (cubic Hermite curve), so
+    that a tube along several branches has no corners.
+
+    Args:
+        tree: all branches from level 0 on, level by level; of any lobes.
+        pieces: into which a branch is cut.
+    """
+    share = np.arange(pieces + 1)[:, None, None] / pieces
+    ends = []
+    for start, end in ((tree.start, tree.end), (tree.scanner[:, :3], tree.scanner[:, 3:])):
+        own = end - start
+        length = np.sqrt((own**2).sum(axis=1, keepdims=True)) + 1e-6
+        from_parent = own / length
+        for level in range(int(tree.level.max()), 0, -1):
+            parents = from_parent[tree.level == level - 1]
+            from_parent[tree.level == level] = np.repeat(parents, 2, axis=0)
+        leaving = 0.85 * length * from_parent
+        t2, t3 = share**2, share**3
+        ends.append(
+            start + (3 * t2 - 2 * t3) * own + (t3 - 2 * t2 + share) * leaving + (t3 - t2) * own
+        )
+    body, scanner = ends
+    radius = tree.radius * (1 - 0.07 * np.arange(pieces)[:, None] / pieces)
+    return Tree(
+        body[:-1].reshape(-1, 3),
+        body[1:].reshape(-1, 3),
+        radius.reshape(-1),
+        np.tile(tree.lobe, pieces),
+        np.tile(tree.level, pieces),
+        np.concatenate([scanner[:-1], scanner[1:]], axis=2).reshape(-1, 6),
+    )
