@@ -13,6 +13,7 @@ from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.phantom import findings_airways as airways
 from mg3d.phantom import findings_heart as heart
 from mg3d.phantom import findings_lung as lung
+from mg3d.phantom import findings_scars as scars
 from mg3d.phantom import findings_septa as septa
 from mg3d.phantom.patient import Finding, PatientPlan, stream
 from mg3d.phantom.patterns import Painter
@@ -29,8 +30,8 @@ SIGNS: dict[str, Sign] = {
     "Interlobular septal thickening": septa.septal_thickening,
     "Peribronchial thickening": airways.peribronchial_thickening,
     "Consolidation": lung.consolidation,
-    "Pulmonary fibrotic sequela": airways.fibrotic_sequela,
-    "Atelectasis": airways.atelectasis,
+    "Pulmonary fibrotic sequela": scars.fibrotic_sequela,
+    "Atelectasis": scars.atelectasis,
     "Bronchiectasis": airways.bronchiectasis,
     "Lung nodule": lung.lung_nodule,
     "Cardiomegaly": heart.cardiomegaly,

@@ -18,6 +18,7 @@ from mg3d.phantom.surfaces import SIGN, lung
 from mg3d.phantom.thorax import Thorax
 
 CELL_MM = 18.0
+LEAST_MM = 9.0  # from one seed to the next
 LAYERS = ((3.0, 13.0), (18.0, 30.0))  # depths below the pleura between which seeds lie
 
 
@@ -49,7 +50,9 @@ def lobule_seeds(build: Thorax, side: str, rng: np.random.Generator) -> np.ndarr
         kept = count >= max(3, 0.35 * np.median(count[count > 0]))
         found.append(middle[kept] / count[kept, None])
     seeds = np.concatenate(found) if found else np.empty((0, 3))
-    return seeds + rng.normal(0, 1.6, seeds.shape)
+    seeds = seeds + rng.normal(0, 2.2, seeds.shape)
+    away = np.sqrt(((seeds[:, None] - seeds[None]) ** 2).sum(axis=2))
+    return seeds[~np.triu(away < LEAST_MM, 1).any(axis=0)]  # of two that are close, the first
 
 
 def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
@@ -59,7 +62,8 @@ def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator)
     half_mm = (0.45, 0.6, 0.75)[grade] + 0.1 * float(rng.random())
     regions = Waves(rng, 95, 4)
     spared = np.float32((0.35, -0.1, -0.7)[grade])
-    outer_mm = float(rng.uniform(18, 26) + 3 * grade)
+    missing = (0.4, 0.25, 0.1)[grade]  # share of the walls that are not thick
+    outer_mm = float(rng.uniform(17, 23) + 3 * grade)
 
     def paint(canvas: Canvas) -> None:
         drawn = max(half_mm, 0.3 * canvas.edge_mm)
@@ -69,7 +73,8 @@ def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator)
                 continue
             net = np.zeros(field.cover.shape, np.float32)
             place = canvas.place[:, *field.box][:, near].T
-            net[near] = canvas.cover(np.float32(drawn) - _to_wall(seeds[side], place))
+            gap, wall = _nearest_wall(seeds[side], place)
+            net[near] = canvas.cover(np.float32(drawn) - gap) * (wall > missing)
             net *= np.float32(half_mm / drawn)
             net *= np.clip((outer_mm - field.depth) * np.float32(1 / 6), 0, 1)
             net *= np.clip((regions(canvas, field.box) - spared) * np.float32(3), 0, 1)
@@ -80,10 +85,20 @@ def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator)
     return paint
 
 
-def _to_wall(seeds: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Distance, mm (n,), from places (n, 3) to the nearest wall of their Voronoi cell, roughly."""
+def _nearest_wall(seeds: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The wall of the Voronoi cell that is near each of (n, 3) places.
+
+    Returns:
+        The distance to it, mm (n,), and a number from 0 to 1 that goes with the wall (n,): small
+        for a wall that lies in an axial plane, where it would be a patch on one slice.
+    """
     from scipy.spatial import cKDTree
 
     away, number = cKDTree(seeds).query(place, k=2)
-    between = np.sqrt(((seeds[number[:, 0]] - seeds[number[:, 1]]) ** 2).sum(axis=1))
-    return ((away[:, 1] ** 2 - away[:, 0] ** 2) / (2 * between + 1e-6)).astype(np.float32)
+    across = seeds[number[:, 0]] - seeds[number[:, 1]]
+    between = np.sqrt((across**2).sum(axis=1))
+    gap = (away[:, 1] ** 2 - away[:, 0] ** 2) / (2 * between)
+    low, high = number.min(axis=1), number.max(axis=1)
+    own = ((low * 7919 + high * 104729) % 997) / 997
+    level = np.clip((np.abs(across[:, 2]) / between - 0.75) * 4, 0, 1)
+    return gap.astype(np.float32), own * (1 - level)

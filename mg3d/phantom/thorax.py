@@ -147,9 +147,11 @@ def draw_thorax(plan: PatientPlan, variation: Variation) -> Thorax:
     oblique = {side: shift(v.fissure_mm) for side in SIGN}
     horizontal = shift(v.fissure_mm)
     pull = _lost_volume(findings.get("Atelectasis"))
-    for side, (rise, upper) in pull.items():
+    for side, (rise, lobe) in pull.items():
         domes[side] += rise
-        oblique[side] += (1.2 if upper else -1.5) * rise
+        oblique[side] += {"upper lobe": 1.2, "middle lobe": 0.8}.get(str(lobe), -1.8) * rise
+        if side == "right":
+            horizontal += {"upper lobe": 1.5, "middle lobe": -0.8}.get(str(lobe), -0.6) * rise
     heart = spread(v.heart) * (1.0 if female else 1.06)
     lean, dip = math.radians(44 + shift(4)), math.radians(27 + shift(3))
     if "Cardiomegaly" in findings:
@@ -213,16 +215,12 @@ def draw_thorax(plan: PatientPlan, variation: Variation) -> Thorax:
     return replace(build, arteries=arteries, veins=veins, bronchi=bronchi)
 
 
-def _lost_volume(atelectasis: Finding | None) -> dict[str, tuple[float, bool]]:
-    """By side: how much a collapse pulls the diaphragm up, mm, and whether an upper lobe shrank."""
+def _lost_volume(atelectasis: Finding | None) -> dict[str, tuple[float, str | None]]:
+    """By side: how much a collapse pulls the diaphragm up, mm, and which lobe shrank."""
     if atelectasis is None or atelectasis.kind == "linear":
         return {}
     rise = DOME_RISE[atelectasis.severity]
-    return {
-        side: (rise, atelectasis.lobe == "upper lobe")
-        for side in SIGN
-        if atelectasis.side in (side, "both")
-    }
+    return {side: (rise, atelectasis.lobe) for side in SIGN if atelectasis.side in (side, "both")}
 
 
 def _draw_grain(rng: np.random.Generator) -> np.ndarray:

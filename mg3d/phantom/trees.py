@@ -130,9 +130,7 @@ def _end_points(build: "Thorax", rng: np.random.Generator) -> np.ndarray:
     return ends + rng.normal(0, 2.0, ends.shape)
 
 
-def _grow(
-    ends: np.ndarray, roots: np.ndarray, calibre: float, rng: np.random.Generator
-) -> Tree:
+def _grow(ends: np.ndarray, roots: np.ndarray, calibre: float, rng: np.random.Generator) -> Tree:
     """A binary tree from each root to all its end points."""
     lobes = len(roots)
     groups = ends[:, None]  # (lobes, groups, points, 3)
