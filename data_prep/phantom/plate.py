@@ -34,6 +34,7 @@ class View:
     window: str = "lung"
     width_mm: float | None = None  # None: the whole chest
     highest: float = 1.0  # the highest slice whose mask has this share of the largest area
+    above_mm: float = 0.0  # how far above that slice
     outline: bool = True
     patient: int = 1
     severity: Any = "moderate"
@@ -77,7 +78,7 @@ VIEWS: dict[str, View] = {
         "Ground-glass opacities in both lungs", finding={"kind": "ground-glass", "side": "both"},
         outline=False),
     "Pulmonary fibrotic sequela": View(
-        "Fibrotic sequelae at the top of the right lung", width_mm=170, patient=3,
+        "Fibrotic sequelae at the top of the right lung", width_mm=150, patient=3, above_mm=-15,
         finding={"side": "right", "lobe": "upper lobe"}),
     "Pleural effusion": View(
         "Right pleural effusion of 40 mm: moderate", "soft tissue", highest=0.55,
@@ -140,7 +141,7 @@ def _best_height(plan: PatientPlan, name: str, view: View) -> float:
         return 5.0
     area = draw_scan(plan, *COARSE).mask(name).sum(axis=(1, 2))
     slices = np.flatnonzero(area >= view.highest * area.max())
-    return float((slices[-1] - (COARSE[0][0] - 1) / 2) * COARSE[1][0])
+    return float((slices[-1] - (COARSE[0][0] - 1) / 2) * COARSE[1][0]) + view.above_mm
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,7 +27,20 @@ def outline(build: Thorax, x: np.ndarray, y: np.ndarray, level: np.ndarray) -> n
     mix = np.where(forward < 0, np.float32(0.45), np.float32(1.25))
     outside = np.sqrt(np.sqrt(u * u + v * v + mix * u * v)) + 1e-4
     radius = np.sqrt(x * x + forward * forward)
-    return radius * (1 / outside - 1)
+    return radius * (1 / outside - 1) + _bulk(build, x, y, level, 1 - high)
+
+
+def _bulk(
+    build: Thorax, x: np.ndarray, y: np.ndarray, level: np.ndarray, chest: np.ndarray
+) -> np.ndarray:
+    """By how much the wall is thicker than average, mm: muscles before and beside the chest."""
+    aside = np.abs(x)
+    breast_muscle = np.clip(1 - ((aside - 74) * np.float32(1 / 52)) ** 2, 0, 1)
+    breast_muscle = breast_muscle * ramp(y, 5, 45) * (ramp(level, -12, 60) * chest)
+    broadest = np.clip(1 - ((y + 34) * np.float32(1 / 46)) ** 2, 0, 1) * ramp(aside, 70, 40)
+    broadest = broadest * (ramp(level, -70, 110) * chest)
+    flank = np.clip(1 - ((y - 18) * np.float32(1 / 40)) ** 2, 0, 1) * ramp(aside, 80, 40)
+    return build.bulk * (9 * breast_muscle + 10 * broadest) - flank * (2.5 * chest)
 
 
 def paint_wall(canvas: Canvas, build: Thorax) -> np.ndarray:
@@ -40,8 +53,11 @@ def paint_wall(canvas: Canvas, build: Thorax) -> np.ndarray:
     fat = body - 2.0
     canvas.paint(EVERYWHERE, canvas.cover(fat), FAT)
     _paint_breasts(canvas, build)
-    # Fat is thicker at the flanks and in front than along the spine.
-    thick = build.fat_mm * (0.75 + 0.3 * ramp(np.abs(x), 40, 80))
+    # Fat is thicker at the flanks and below than along the spine and before the muscles; it lies
+    # in folds.
+    low, (a, b, c) = ramp(-level, -60, 120), build.folds.tolist()
+    folds = np.sin(0.031 * x + a) * np.sin(0.038 * y + b) + 0.5 * np.sin(0.055 * level + c)
+    thick = build.fat_mm * (0.6 + (0.3 + 0.35 * low) * ramp(np.abs(x), 40, 70) + 0.16 * folds)
     muscle = body - thick
     canvas.paint(EVERYWHERE, canvas.cover(muscle), build.densities.muscle)
     # Fat between the muscles: round the rib cage, and between the layers of the shoulder.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -127,7 +128,7 @@ def _collapsed(finding: Finding, build: Thorax, rng: np.random.Generator, side: 
             return np.minimum(34 * size - aside - 0.15 * np.abs(forward - 25), 60 - middle) * 0.8
         up = np.clip((z - z_hilum + 12) * (1 / 70), 0, 1.2)
         ahead = 0.35 * forward if side == "right" else -0.75 * forward
-        return (size * (8 + 30 * up) - aside - ahead) * 0.75
+        return (size * (5 + 22 * up) - aside - ahead) * 0.75
 
     return inside
 
@@ -180,18 +181,22 @@ def _scar(finding: Finding, build: Thorax, rng: np.random.Generator, side: str) 
     grade = GRADE[finding.severity]
     up = 1 if finding.lobe == "upper lobe" else -1
     places = build.lobe_points(rng, side, finding.lobe, 160, 2.0)
-    places = sorted(places, key=lambda p: -up * p[2])[:26]
-    middle = np.mean(np.array(places[:14]), axis=0)
+    places = sorted(places, key=lambda p: -up * p[2])[:56]
+    middle = np.mean(np.array(places[:20]), axis=0)
+    # The outer places are near the pleura; bands run from there across the scarred part.
+    away = ((np.array(places) - middle) ** 2).sum(axis=1)
+    outer = [places[k] for k in np.argsort(-away, kind="stable")[: len(places) // 2]]
     bands = []
-    for _ in range(5 + 2 * grade):
-        place = np.array(places[int(rng.random() * len(places))])
-        inward = unit(-_outwards(side, finding.lobe, place) * np.array([1, 1, 0.7]))
-        length = float(rng.uniform(22, 44))
+    for _ in range(6 + 2 * grade):
+        place = np.array(outer[int(rng.random() * len(outer))])
+        aim = middle + rng.normal(0, 9, 3) - np.array([0.0, 0.0, 4.0 * up])
+        inward = unit((aim - place) * np.array([1, 1, 0.4]))
+        length = float(rng.uniform(20, 40))
         step = length / 4
         course = [point(place - 9 * inward)]
         here = place
         for _ in range(4):
-            inward = unit(inward + 0.3 * rng.standard_normal(3))
+            inward = unit(inward + 0.35 * rng.standard_normal(3))
             here = here + step * inward
             course.append(point(here))
         bands.append(course)
@@ -230,18 +235,22 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
         if cap is None:
             return
         rim = np.zeros(canvas.hu.shape, np.float32)
-        thick = 2.2 + 1.1 * grade + 2.2 * waves(canvas, lung.box) + 1.2 * fine(canvas, lung.box)
+        thick = 1.5 + 0.9 * grade + 1.9 * waves(canvas, lung.box) + 0.5 * fine(canvas, lung.box)
+        thick = np.maximum(thick, np.float32(0.25 * canvas.edge_mm))
         rim[lung.box] = lung.cover * canvas.cover(thick - lung.depth)
         cover = cap[1] * rim[cap[0]]
         canvas.paint(cap[0], cover, 30)
-        canvas.mark(cap[0], cover, number, 0.4)
+        canvas.mark(cap[0], cover, number, 0.4 if canvas.edge_mm < 4 else 0.25)
 
     def _paint_band(canvas: Canvas, inside: np.ndarray, course: list[Point]) -> None:
-        """Broad at the pleura, thin at its end."""
+        """Broad at the pleura, thin at its end; higher than it is thick."""
         thick = [3.4, 1.7, 1.3, 1.0, 0.7]
         thick = [max(r + 0.3 * grade, 0.4 * canvas.edge_mm) for r in thick]
-        for k in range(len(course) - 1):
-            part = tube(canvas, course[k], course[k + 1], thick[k], thick[k + 1])
+        heights = (-5.5, -3.0, 0.0, 3.0, 5.5) if canvas.edge_mm < 4 else (0.0,)
+        for k, height in product(range(len(course) - 1), heights):
+            (ax, ay, az), (bx, by, bz) = course[k], course[k + 1]
+            start, end = (ax + 0.2 * height, ay, az + height), (bx + 0.2 * height, by, bz + height)
+            part = tube(canvas, start, end, thick[k], thick[k + 1])
             if part is not None:
                 cover = part[1] * inside[part[0]]
                 canvas.paint(part[0], cover, 15)

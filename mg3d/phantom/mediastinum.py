@@ -4,13 +4,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from mg3d.phantom.canvas import Box, Canvas, Point, path, tube
+from mg3d.phantom.canvas import Box, Canvas, Point, ellipsoid, path, tube
 from mg3d.phantom.chest_wall import AIR, FAT, WATER
 from mg3d.phantom.surfaces import (
     RIM_MM,
     aorta_x,
     aorta_y,
     backbone,
+    cage_front,
     chamber,
     diaphragm,
     heart,
@@ -24,6 +25,7 @@ from mg3d.phantom.surfaces import (
 from mg3d.phantom.thorax import Thorax
 
 SAC_MM, WALL_MM = 1.2, 35.0
+NODES_BELOW_MM = 4.0  # edge of a voxel from which healthy nodes are not drawn
 
 
 def heart_point(build: Thorax, u: float, v: float, w: float) -> Point:
@@ -76,12 +78,51 @@ def depth_between(canvas: Canvas, build: Thorax, between: np.ndarray) -> Box | N
 
 
 def paint_mediastinum(canvas: Canvas, build: Thorax) -> None:
-    """Heart, vessels, oesophagus and airways, on the fat that is there."""
+    """Thymus, nodes, heart, vessels, oesophagus and airways, on the fat that is there."""
+    _paint_thymus(canvas, build)
+    _paint_nodes(canvas, build)
     _paint_heart(canvas, build)
     _paint_veins(canvas, build)
     _paint_arteries(canvas, build)
     _paint_oesophagus(canvas, build)
     _paint_airways(canvas)
+
+
+def _paint_thymus(canvas: Canvas, build: Thorax) -> None:
+    """Two lobes before the great vessels, which turn to fat with strands in it with age."""
+    box = canvas.box((0, 36, 56), (34, 34, 44))
+    if box is None:
+        return
+    x, y, z = canvas.x[box], canvas.y[box], canvas.z[box]
+    level = canvas.level[box[0]]
+    front = cage_front(build, level) - 7
+    middle = 0.7 * build.junction_mm
+    aside = np.abs(x - middle)
+    size = 15 - 0.05 * build.age
+    # An arrow head: narrow behind the breastbone, its two tails beside the vessels, bulging a bit.
+    behind = np.minimum(front - y, 62)
+    wide = size * (0.12 + 0.05 * behind - 0.0008 * behind * behind) + np.sin(0.2 * y + 0.16 * z)
+    shape = np.minimum(0.8 * (wide - np.abs(x - middle + 0.12 * behind)), front - y)
+    shape = np.minimum(shape, 34 - np.abs(z - 56) - 0.5 * aside)
+    cleft = np.clip((aside - 0.5) * np.float32(1 / 2), 0.4, 1)  # between the two
+    strands = np.sin(0.55 * x + 0.31 * z + 2 * np.sin(0.21 * y)) * np.sin(0.47 * y - 0.26 * x)
+    tissue = 0.12 + 0.85 * max(0.0, 1 - max(build.age - 18, 0) / 38) ** 1.5
+    share = np.clip(tissue + np.float32(0.22) * strands, 0, 1) * cleft
+    fat = np.clip((canvas.hu[box] + 260) * np.float32(1 / 100), 0, 1)  # lung stays lung
+    canvas.paint(box, canvas.cover(shape) * share * fat, 42)
+
+
+def _paint_nodes(canvas: Canvas, build: Thorax) -> None:
+    """Healthy lymph nodes, where voxels are small enough to show them."""
+    if canvas.edge_mm > NODES_BELOW_MM:
+        return
+    hu = 42.0 if build.densities.left_blood < 80 else 75.0
+    for centre, radii in build.nodes:
+        part = ellipsoid(canvas, centre, radii)
+        if part is not None:
+            box, cover = part
+            fat = np.clip((canvas.hu[box] + 260) * np.float32(1 / 100), 0, 1)
+            canvas.paint(box, cover * fat, hu)
 
 
 def _paint_heart(canvas: Canvas, build: Thorax) -> None:
@@ -183,7 +224,7 @@ def _paint_oesophagus(canvas: Canvas, build: Thorax) -> None:
         (-30, -96.0, 44),
     ):
         course.append((float(x), float(spine_y(build, np.float32(z))) + forward, z))
-    path(canvas, course, [6.5, 6.5, 7, 7, 7.5, 8, 8.5, 9], 38)
+    path(canvas, course, [7, 7.5, 7.5, 7.5, 8, 8.5, 8.5, 9], 40)
     path(canvas, course[1:4], [1.6, 2, 1.6], -500)
 
 

@@ -90,6 +90,9 @@ class Thorax:
     vertebra_shift: float
     aorta_mm: float  # radius of the descending aorta
     fat_mm: float
+    bulk: float  # how much the muscles of the chest wall bulge, 1 is average
+    folds: np.ndarray  # (3,) phases of the waves of the fat below the skin
+    nodes: tuple[tuple[Point, Point], ...]  # healthy lymph nodes: middle and radii
     densities: Densities
     stomach: float  # how full, 1 is average
     stomach_gas: float  # share of the stomach's height
@@ -206,6 +209,9 @@ def draw_thorax(plan: PatientPlan, variation: Variation) -> Thorax:
         gravity=float(own.uniform(0.08, 0.75)),
         dependent_hu=max(0.0, float(own.uniform(-150, 230))),
         dependent_mm=float(own.uniform(9, 26)),
+        bulk=float(own.uniform(0.4, 1.2)) * (0.75 if female else 1.0),
+        folds=own.random(3) * 2 * math.pi,
+        nodes=_draw_nodes(own),
         arteries=NO_TREE,
         veins=NO_TREE,
         bronchi=NO_TREE,
@@ -221,6 +227,26 @@ def _lost_volume(atelectasis: Finding | None) -> dict[str, tuple[float, str | No
         return {}
     rise = DOME_RISE[atelectasis.severity]
     return {side: (rise, atelectasis.lobe) for side in SIGN if atelectasis.side in (side, "both")}
+
+
+# Where healthy people have lymph nodes: beside windpipe and arch, before the great vessels, below
+# the carina and the arch, beside the oesophagus. Body mm.
+NODE_PLACES = (
+    (14, -6, 76), (15, -9, 62), (13, 0, 94), (-12, -13, 50), (-21, 2, 46), (-14, -12, 92),
+    (-10, 27, 68), (4, 31, 74), (14, 34, 58), (-14, 30, 50), (4, -25, 32), (-3, -24, 36),
+    (9, -33, 8),
+)  # fmt: skip
+
+
+def _draw_nodes(rng: np.random.Generator) -> tuple[tuple[Point, Point], ...]:
+    """Lymph nodes with a short axis of 3 to 7.5 mm in most of their places."""
+    present = rng.random(len(NODE_PLACES)) < 0.7
+    places = np.array(NODE_PLACES) + rng.normal(0, 2, (len(NODE_PLACES), 3))
+    short = rng.uniform(1.5, 3.7, len(NODE_PLACES))
+    long = short[:, None] * rng.uniform(1.05, 1.9, (len(NODE_PLACES), 2))
+    radii = np.stack([long[:, 0], short, long[:, 1]], axis=1)
+    chosen = np.flatnonzero(present)
+    return tuple((tuple(places[k].tolist()), tuple(radii[k].tolist())) for k in chosen)
 
 
 def _draw_grain(rng: np.random.Generator) -> np.ndarray:
