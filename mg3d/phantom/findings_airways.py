@@ -19,7 +19,7 @@ from mg3d.phantom.trees import beside, curved, in_scanner
 # Inner radius, mm, of the bronchi by level, as followed to thin ones; and of dilated ones, which
 # are wider than the arteries beside them all the way (a signet ring where both are cut across).
 BRONCHI = (3.6, 2.6, 1.9, 1.4, 1.15, 0.95, 0.8)
-DILATED = (3.6, 3.3, 3.1, 2.9, 2.6, 2.3, 2.0)
+DILATED = (4.2, 4.0, 3.9, 3.4, 2.8, 2.3, 2.0)
 
 
 def _share(canvas: Canvas, fine: float) -> float:
@@ -56,7 +56,7 @@ def bronchiectasis(finding: Finding, build: Thorax, rng: np.random.Generator) ->
     tree = in_scanner(beside(arteries, DILATED, gap_mm=1.4), build.pose)
     # Groups of bronchi are spared, more in mild disease; a group is wide as a whole.
     groups = np.arange(len(lobes) * 8)
-    wide = (0.8 + 0.13 * grade) * rng.uniform(0.85, 1.15, len(groups))
+    wide = (0.9 + 0.1 * grade) * rng.uniform(0.9, 1.15, len(groups))
     ill = rng.permutation(len(groups)) < (0.45, 0.65, 0.9)[grade] * len(groups)
     size, shown = np.ones(len(tree.radius)), tree.level == 2
     for level in range(3, len(DILATED)):

@@ -7,7 +7,6 @@ from itertools import product
 import numpy as np
 
 from mg3d.phantom import surfaces
-from mg3d.phantom.anatomy import lung_cover
 from mg3d.phantom.canvas import Canvas, LungField, Point, ellipsoid, tube
 from mg3d.phantom.patient import Finding
 from mg3d.phantom.patterns import (
@@ -34,7 +33,7 @@ def _outwards(side: str, lobe: str | None, place: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Band:
+class Band:
     """A bent plate that reaches the pleura: its place there, axes (3, 3), sizes in mm."""
 
     place: np.ndarray
@@ -56,7 +55,9 @@ class _Band:
         return canvas.cover(np.minimum(np.minimum(thick, broad), self.length - u))
 
 
-def _bands(finding: Finding, build: Thorax, rng: np.random.Generator, side: str) -> list[_Band]:
+def linear_bands(
+    finding: Finding, build: Thorax, rng: np.random.Generator, side: str
+) -> list[Band]:
     """Thin plates at the lower border of a lobe, from the pleura towards the hilum."""
     grade = GRADE[finding.severity]
     places = build.lobe_points(rng, side, finding.lobe, 60, 7.0)
@@ -74,7 +75,7 @@ def _bands(finding: Finding, build: Thorax, rng: np.random.Generator, side: str)
         outside = build.room(side, finding.lobe, x, y, z) < 0
         reach = 2.0 * int(np.argmax(outside)) if outside.any() else 20.0
         bands.append(
-            _Band(
+            Band(
                 place - inward * (reach + 3),
                 np.stack([inward, np.cross(normal, inward), normal]),
                 length=float(rng.uniform(32, 50)) + 0.4 * reach,
@@ -138,11 +139,11 @@ def atelectasis(finding: Finding, build: Thorax, rng: np.random.Generator) -> Pa
 
     The volume that a lobe has lost shows in the build: fissures and diaphragm come nearer.
     """
-    bands: dict[str, list[_Band]] = {}
+    bands: dict[str, list[Band]] = {}
     shapes: dict[str, Shape] = {}
     for side in sides_of(finding):
         if finding.kind == "linear":
-            bands[side] = _bands(finding, build, rng, side)
+            bands[side] = linear_bands(finding, build, rng, side)
         elif finding.kind == "volume loss" and finding.lobe:
             shapes[side] = _collapsed(finding, build, rng, side)
         else:
@@ -213,11 +214,15 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
     number = NUMBER[finding.name]
 
     def paint(canvas: Canvas) -> None:
-        inside = lung_cover(canvas)
         for scar in scars:
             lung = canvas.lungs.get(scar.side)
-            if lung is not None:
-                _paint_cap(canvas, lung, scar)
+            if lung is None:
+                continue
+            inside = np.zeros(canvas.hu.shape, np.float32)
+            cover = lobe_cover(canvas, build, lung, scar.side, finding.lobe)
+            # Long voxels at the lung's border are mostly something else: the scar fills them, too.
+            inside[lung.box] = cover if canvas.edge_mm < 4 else np.minimum(3 * cover, 1)
+            _paint_cap(canvas, inside[lung.box], lung, scar)
             for course in scar.bands:
                 _paint_band(canvas, inside, course)
             radius = canvas.least_radius(1.6)
@@ -228,7 +233,7 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
                     canvas.paint(part[0], cover, 500)
                     canvas.mark(part[0], cover, number)
 
-    def _paint_cap(canvas: Canvas, lung: LungField, scar: _Scar) -> None:
+    def _paint_cap(canvas: Canvas, inside: np.ndarray, lung: LungField, scar: _Scar) -> None:
         """Pleura of uneven thickness, its inner border jagged."""
         radius = scar.radius
         cap = ellipsoid(canvas, scar.middle, (radius, radius, radius))
@@ -237,7 +242,7 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
         rim = np.zeros(canvas.hu.shape, np.float32)
         thick = 1.5 + 0.9 * grade + 1.9 * waves(canvas, lung.box) + 0.5 * fine(canvas, lung.box)
         thick = np.maximum(thick, np.float32(0.25 * canvas.edge_mm))
-        rim[lung.box] = lung.cover * canvas.cover(thick - lung.depth)
+        rim[lung.box] = inside * canvas.cover(thick - lung.depth)
         cover = cap[1] * rim[cap[0]]
         canvas.paint(cap[0], cover, 30)
         canvas.mark(cap[0], cover, number, 0.4 if canvas.edge_mm < 4 else 0.25)
