@@ -1,7 +1,8 @@
-"""What is bright in people without the finding it resembles: metal on the skin, old calcium.
+"""What healthy people have that resembles a finding: metal on the skin, calcium, uneven lungs.
 
-Without it every bright voxel would be a pacemaker or a plaque. Metal on the skin is not told in a
-report, as usual; granulomas are, where the plan has them.
+Without it every bright voxel would be a pacemaker or a plaque, and every grey one haze or fluid.
+Metal on the skin is not told in a report, as usual; granulomas are, where the plan has them. Depth
+of breath, uneven ventilation and fat within muscles are told by no report either.
 """
 
 from collections.abc import Callable
@@ -13,11 +14,12 @@ import numpy as np
 from mg3d.phantom.canvas import Canvas, Point, ellipsoid, tube
 from mg3d.phantom.chest_wall import breast, outline
 from mg3d.phantom.patient import PatientPlan, stream
-from mg3d.phantom.surfaces import cage_front
+from mg3d.phantom.surfaces import cage, cage_front
 from mg3d.phantom.thorax import Thorax
 
 # Share of patients with each, drawn for itself.
 SHARES = {"electrodes": 0.35, "necklace": 0.25, "fasteners": 0.35, "buckle": 0.25} | {
+    "monitor": 0.3,
     "cartilage": 0.5,
     "airway": 0.35,
 }
@@ -65,6 +67,10 @@ def draw_harmless(
         spot = (float(rng.uniform(-95, 95)), float(rng.uniform(-150, 95)))
         half = float(rng.uniform(8, 24)), float(rng.uniform(2.5, 6)), float(rng.uniform(6, 20))
         specks.append(Speck(_on_skin(build, [spot])[0], half, METAL_HU))
+    if "monitor" in present:  # a recorder of the heart's beat, or what was left in a pocket
+        spot = (float(rng.uniform(-90, 90)), float(rng.uniform(-140, 80)))
+        half = float(rng.uniform(12, 24)), float(rng.uniform(3, 6.5)), float(rng.uniform(12, 24))
+        specks.append(Speck(_on_skin(build, [spot])[0], half, METAL_HU))
     if "fasteners" in present and build.female:  # hooks of a brassiere behind, wires in front
         z = float(rng.uniform(-40, 0))
         hooks = _on_skin(build, [(-9.0, z), (9.0, z)], behind=True)
@@ -77,6 +83,61 @@ def draw_harmless(
         buttons = _on_skin(build, [(6.0, z) for z in rows])
         specks += [Speck(place, (3.5, 2.5, 5.0), METAL_HU) for place in buttons]
     return specks, threads
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """How the healthy tissue of one patient departs from the average."""
+
+    breath_hu: float  # added to the lung: below 0 a deep breath, above 0 a shallow one
+    uneven_hu: float  # height of the waves of uneven ventilation
+    waves: np.ndarray  # (waves, 4): wave vector in 1/mm, phase
+    muscle_hu: float  # by how much fat between their fibres darkens the chest wall's muscles
+
+
+def draw_tissue(seed: int, patient: int, more: float = 1.0) -> Tissue:
+    """The tissue of one patient; drawn without regard to findings.
+
+    Args:
+        seed: of the whole phantom data set.
+        patient: number of the patient.
+        more: times the usual departures.
+    """
+    rng = stream(seed, patient, "harmless", 1)
+    vectors = rng.standard_normal((4, 3))
+    vectors /= np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+    vectors *= 2 * np.pi / rng.uniform(50, 130, (4, 1))
+    return Tissue(
+        breath_hu=more * float(rng.uniform(-55, 38)),
+        uneven_hu=more * max(0.0, float(rng.uniform(-20, 38))),
+        waves=np.concatenate([vectors, 2 * np.pi * rng.random((4, 1))], axis=1).astype(np.float32),
+        muscle_hu=more * max(0.0, float(rng.uniform(-20, 45))),
+    )
+
+
+def _vary_lungs(canvas: Canvas, tissue: Tissue) -> None:
+    """Depth of breath and smooth unevenness, in what holds air and not in vessels."""
+    for field in canvas.lungs.values():
+        x, y, z = canvas.place[:, *field.box]
+        change = np.full(field.cover.shape, tissue.breath_hu, np.float32)
+        if tissue.uneven_hu:
+            for a, b, c, phase in tissue.waves:
+                change += np.float32(0.7 * tissue.uneven_hu) * np.sin(a * x + b * y + c * z + phase)
+        there = canvas.hu[field.box]
+        air = np.clip((-450 - there) * np.float32(1 / 150), 0, 1)
+        there += change * field.cover * air
+        np.maximum(there, -985, out=there, where=field.cover > 0.5)
+
+
+def _vary_muscle(canvas: Canvas, build: Thorax, tissue: Tissue) -> None:
+    """Fat between the fibres of the muscles outside the rib cage."""
+    if not tissue.muscle_hu:
+        return
+    there = canvas.hu
+    muscle = (np.abs(there - build.densities.muscle) < 25) & (
+        cage(build, canvas.x, canvas.y, canvas.level) < -2
+    )
+    there -= np.float32(tissue.muscle_hu) * muscle
 
 
 def _on_skin(
@@ -126,8 +187,11 @@ def _calcium(build: Thorax, present: set[str], rng: np.random.Generator) -> list
 def harmless(plan: PatientPlan, build: Thorax, more: float = 1.0) -> Callable[[Canvas], None]:
     """Painter of all of it; small things dim on a coarse grid, but do not vanish."""
     specks, threads = draw_harmless(build, plan.seed, plan.patient, more)
+    tissue = draw_tissue(plan.seed, plan.patient, more)
 
     def paint(canvas: Canvas) -> None:
+        _vary_lungs(canvas, tissue)
+        _vary_muscle(canvas, build, tissue)
         for speck in specks:
             radii = [canvas.least_radius(r) for r in speck.radii]
             part = ellipsoid(canvas, speck.centre, (radii[0], radii[1], radii[2]))
