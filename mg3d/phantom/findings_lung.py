@@ -30,7 +30,8 @@ def nodules(finding: Finding, build: Thorax, rng: np.random.Generator) -> list[B
     deep = 0.5 * size + 3
     places = np.array(build.lobe_points(rng, side, finding.lobe, 16 * finding.count, deep))
     room = build.room(side, finding.lobe, *places.T)
-    places = places[room >= min(0.25 * size, 3.0, 0.9 * float(room.max()))]
+    most = float(room.max())  # below 0 where fluid or a fold has left the lobe no room
+    places = places[room >= min(0.25 * size, 3.0, most - 0.1 * abs(most))]
     balls: list[Ball] = []
     apart = np.full(len(places), np.inf)  # from the nodules so far; the next one is the farthest
     for number in range(finding.count):
