@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from mg3d.phantom import findings_airways as airways
+from mg3d.phantom.findings_lung import nodules
 from mg3d.phantom.findings_scars import linear_bands
 from mg3d.phantom.findings_septa import LEAST_MM, lobule_seeds
 from mg3d.phantom.patient import Finding, PatientPlan
@@ -76,3 +77,17 @@ def test_linear_atelectasis_is_2_to_5_mm_thick_and_reaches_the_pleura(build, sev
 def test_healthy_nodes_are_smaller_than_8_mm(build):
     assert build.nodes
     assert all(2 * min(radii) < 8 for _, radii in build.nodes)
+
+
+def test_a_nodule_is_drawn_where_a_lobe_has_no_room_left():
+    class Full:  # a lobe that fluid fills: every place lies outside it
+        def lobe_points(self, rng, side, lobe, count, deep):
+            return [(60.0, 0.0, float(z)) for z in range(count)]
+
+        def room(self, side, lobe, x, y, z):
+            return -1.0 - z
+
+    finding = Finding("Lung nodule", "mild", side="right", lobe="lower lobe", size_mm=8.0, count=2)
+    balls = nodules(finding, Full(), np.random.default_rng(0))
+    assert balls[0].centre == (60.0, 0.0, 0.0)  # the least bad place
+    assert len(balls) == 2
