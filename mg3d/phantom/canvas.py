@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt32
@@ -20,6 +20,8 @@ Box = tuple[slice, slice, slice]
 Part = tuple[Box, np.ndarray]  # where, and the share of each voxel covered
 
 EVERYWHERE: Box = (slice(None), slice(None), slice(None))
+WIDENED_ABOVE_MM = 3.5
+Width = TypeVar("Width", float, np.ndarray)  # mm
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,11 @@ class Canvas:
     def mark(self, box: Box, cover: np.ndarray, finding: int, least: float = 0.2) -> None:
         """Set the finding's bit where the cover is noticeable."""
         self.masks[box] |= (cover > least).astype(np.uint32) << np.uint32(finding)
+
+    def widened(self, mm: Width) -> Width:
+        """The thickness that a thin sign is drawn with: its own on voxels up to 3.5 mm, up to twice
+        that on larger ones, where it would be lost in partial volume."""
+        return mm * min(max(self.edge_mm / WIDENED_ABOVE_MM, 1.0), 2.0)
 
     def least_radius(self, radius: float) -> float:
         """The radius, or the smallest one this grid cannot miss."""

@@ -19,7 +19,7 @@ from mg3d.phantom.trees import beside, curved, in_scanner
 # Inner radius, mm, of the bronchi by level, as followed to thin ones; and of dilated ones, which
 # are wider than the arteries beside them all the way (a signet ring where both are cut across).
 BRONCHI = (3.6, 2.6, 1.9, 1.4, 1.15, 0.95, 0.8)
-DILATED = (4.2, 4.0, 3.9, 3.4, 2.8, 2.3, 2.0)
+DILATED = (4.2, 4.1, 4.0, 3.5, 2.9, 2.4, 2.0)
 
 
 def _share(canvas: Canvas, fine: float) -> float:
@@ -33,10 +33,11 @@ def peribronchial_thickening(finding: Finding, build: Thorax, rng: np.random.Gen
     tree = curved(in_scanner(beside(build.arteries, BRONCHI), build.pose))
     # Small bronchi have thin walls, even if thick for their size.
     bronchi = tree.take(tree.level > 0)
-    thick = bronchi.with_radius(bronchi.radius + wall * (bronchi.radius / 2.6) ** 0.5)
 
     def paint(canvas: Canvas) -> None:
         inside = lung_cover(canvas)
+        more = canvas.widened(wall * (bronchi.radius / 2.6) ** 0.5)
+        thick = bronchi.with_radius(bronchi.radius + more)
         for box, cuff in rods(canvas, thick):
             cover = cuff * inside[box]
             canvas.paint(box, cover, 10)
@@ -57,7 +58,7 @@ def bronchiectasis(finding: Finding, build: Thorax, rng: np.random.Generator) ->
     # Groups of bronchi are spared, more in mild disease; a group is wide as a whole.
     groups = np.arange(len(lobes) * 8)
     wide = (0.9 + 0.1 * grade) * rng.uniform(0.9, 1.15, len(groups))
-    ill = rng.permutation(len(groups)) < (0.45, 0.65, 0.9)[grade] * len(groups)
+    ill = rng.permutation(len(groups)) < (0.6, 0.8, 0.95)[grade] * len(groups)
     size, shown = np.ones(len(tree.radius)), tree.level == 2
     for level in range(3, len(DILATED)):
         here, branches = tree.level == level, 2 ** (level - 3)
@@ -69,11 +70,12 @@ def bronchiectasis(finding: Finding, build: Thorax, rng: np.random.Generator) ->
 
     def paint(canvas: Canvas) -> None:
         inside = lung_cover(canvas)
-        for box, wall in rods(canvas, tree, wall_mm):
+        wide = tree.with_radius(canvas.widened(tree.radius))
+        for box, wall in rods(canvas, wide, canvas.widened(wall_mm)):
             cover = wall * inside[box]
             canvas.paint(box, cover, 25)
             canvas.mark(box, cover, NUMBER["Bronchiectasis"], _share(canvas, 0.4))
-        for box, lumen in rods(canvas, tree):
+        for box, lumen in rods(canvas, wide):
             canvas.paint(box, lumen * inside[box], -960)
 
     return paint

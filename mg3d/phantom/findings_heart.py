@@ -45,7 +45,7 @@ def _plaques(places: list[tuple[Point, float, float]], finding: str) -> Painter:
 
     def paint(canvas: Canvas) -> None:
         for place, radius, hu in places:
-            r = canvas.least_radius(radius)
+            r = canvas.least_radius(canvas.widened(radius))
             part = ellipsoid(canvas, place, (r, r, r))
             if part is not None:
                 canvas.paint(*part, hu)
@@ -67,13 +67,13 @@ def arterial_calcification(finding: Finding, build: Thorax, rng: np.random.Gener
     """Plaques in the wall of the aortic arch and the descending aorta."""
     places = []
     course = aorta(build)[3:14]
-    for _ in range((4, 8, 14)[GRADE[finding.severity]]):
+    for _ in range((6, 11, 18)[GRADE[finding.severity]]):
         centre, direction, piece = _along(
             [place for place, _ in course], float(rng.random() ** 1.3)
         )
         out = np.cross(direction, rng.standard_normal(3))
         out *= (course[piece][1] - 1.0) / math.sqrt(float((out**2).sum()))
-        radius, hu = float(rng.uniform(1.8, 4.8)), float(rng.uniform(450, 1100))
+        radius, hu = float(rng.uniform(1.8, 4.8)), float(rng.uniform(500, 1200))
         places.append((point(centre + out), radius, hu))
     return _plaques(places, finding.name)
 
@@ -81,14 +81,14 @@ def arterial_calcification(finding: Finding, build: Thorax, rng: np.random.Gener
 def coronary_calcification(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """Plaques along the coronary arteries, most on the left anterior descending one."""
     places = []
-    for number in range((4, 7, 11)[GRADE[finding.severity]]):
-        course = CORONARIES[(0, 0, 2, 0, 1, 0, 2, 1, 0, 2, 1)[number]]
+    for number in range((5, 9, 14)[GRADE[finding.severity]]):
+        course = CORONARIES[(0, 0, 2, 0, 1, 0, 2, 1, 0, 2, 1, 0, 2, 0)[number]]
         spot, _, _ = _along(list(course), float(rng.random()) * 0.9)
         # Where the ray from the heart's middle leaves the muscle.
         scales = np.linspace(0.4, 1.8, 57)
         depth = heart(build, [float(s) * scales for s in spot])
         spot = spot * scales[int(np.argmin(np.abs(depth + 0.5)))]
-        radius, hu = float(rng.uniform(1.6, 4.2)), float(rng.uniform(500, 1100))
+        radius, hu = float(rng.uniform(1.6, 4.2)), float(rng.uniform(500, 1200))
         places.append((heart_point(build, *spot.tolist()), radius, hu))
     return _plaques(places, finding.name)
 
@@ -105,7 +105,7 @@ def hernia_sac(finding: Finding, build: Thorax, rng: np.random.Generator) -> Bal
 def hiatal_hernia(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
     """A part of the stomach behind the heart, with gas in front and its content below."""
     ball = hernia_sac(finding, build, rng)
-    content = float(rng.uniform(-10, 35))
+    content, gas = float(rng.uniform(-10, 35)), float(rng.uniform(-0.1, 0.5))
 
     def paint(canvas: Canvas) -> None:
         sac, hollow = ball.part(canvas), ball.part(canvas, 3.5)
@@ -120,7 +120,7 @@ def hiatal_hernia(finding: Finding, build: Thorax, rng: np.random.Generator) -> 
             if part is sac:
                 canvas.mark(box, cover, NUMBER["Hiatal hernia"])
             else:
-                level = canvas.y[box] - (ball.centre[1] + 0.1 * ball.radii[1])
+                level = canvas.y[box] - (ball.centre[1] - gas * ball.radii[1])
                 canvas.paint(box, cover * canvas.cover(level), -900)
 
     return paint

@@ -65,7 +65,7 @@ def lung_opacity(finding: Finding, build: Thorax, rng: np.random.Generator) -> P
     """Ground glass: hazy patches through which vessels still show."""
     grade = GRADE[finding.severity]
     waves, grain = Waves(rng, 38), Waves(rng, 13, 4)
-    density = np.float32(rng.uniform(0.2, 0.36) + 0.02 * grade)  # share of tissue in the haze
+    density = np.float32(rng.uniform(0.26, 0.4) + 0.02 * grade)  # share of tissue in the haze
     patches = {}
     for side in sides_of(finding):
         count = (3, 4, 6)[grade] if finding.lobe is None else (2, 3, 4)[grade]
@@ -129,7 +129,7 @@ def emphysema(finding: Finding, build: Thorax, rng: np.random.Generator) -> Pain
     near = finding.kind == "paraseptal"
     holes_of = Waves(rng, 26 if near else float(rng.uniform(11, 15)), 12)
     clusters = Waves(rng, 85, 4)
-    threshold = np.float32((0.95, 0.65, 0.25)[GRADE[finding.severity]])
+    threshold = np.float32((0.6, 0.3, -0.05)[GRADE[finding.severity]])
     threshold = threshold - np.float32(0.4) if near else threshold
     rim_mm = np.float32(rng.uniform(10, 17))
     hole_hu = float(rng.uniform(-985, -950))
@@ -161,7 +161,7 @@ def mosaic_attenuation(finding: Finding, build: Thorax, rng: np.random.Generator
         for field in canvas.lungs.values():
             field_of = waves(canvas, field.box) + np.float32(0.45) * lobules(canvas, field.box)
             patch = np.clip((field_of + level) * np.float32(7), -1, 1)
-            change = np.where(patch > 0, np.float32(95), np.float32(85)) * patch * strength
+            change = np.where(patch > 0, np.float32(140), np.float32(95)) * patch * strength
             canvas.hu[field.box] += change * field.cover
             canvas.mark(field.box, np.abs(patch) * field.cover, NUMBER[finding.name], 0.6)
 

@@ -48,7 +48,7 @@ class Band:
         off = [c - p for c, p in zip(canvas.place[:, *field.box], self.place.tolist(), strict=True)]
         u, v, w = (sum(c * o for c, o in zip(r, off, strict=True)) for r in self.axes.tolist())
         share = np.clip(u * (1 / self.length), 0, 1)
-        drawn = max(self.half_thick, 0.3 * canvas.edge_mm)
+        drawn = max(canvas.widened(self.half_thick), 0.3 * canvas.edge_mm)
         bent = w - self.bend * u * u + 0.5 * self.bend * v * v
         thick = drawn * (1 - 0.45 * share) - np.abs(bent)
         broad = self.half_width * (1 - 0.35 * share) - np.abs(v)
@@ -188,7 +188,7 @@ def _scar(finding: Finding, build: Thorax, rng: np.random.Generator, side: str) 
     away = ((np.array(places) - middle) ** 2).sum(axis=1)
     outer = [places[k] for k in np.argsort(-away, kind="stable")[: len(places) // 2]]
     bands = []
-    for _ in range(6 + 2 * grade):
+    for _ in range(8 + 2 * grade):
         place = np.array(outer[int(rng.random() * len(outer))])
         aim = middle + rng.normal(0, 9, 3) - np.array([0.0, 0.0, 4.0 * up])
         inward = unit((aim - place) * np.array([1, 1, 0.4]))
@@ -203,7 +203,7 @@ def _scar(finding: Finding, build: Thorax, rng: np.random.Generator, side: str) 
         bands.append(course)
     chosen = [places[int(rng.random() * len(places))] for _ in range(2 + 2 * grade)]
     specks = [point(np.array(place) + rng.normal(0, 4, 3)) for place in chosen]
-    return _Scar(side, point(middle), float(rng.uniform(27, 33) + 4 * grade), bands, specks)
+    return _Scar(side, point(middle), float(rng.uniform(29, 35) + 4 * grade), bands, specks)
 
 
 def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) -> Painter:
@@ -240,7 +240,8 @@ def fibrotic_sequela(finding: Finding, build: Thorax, rng: np.random.Generator) 
         if cap is None:
             return
         rim = np.zeros(canvas.hu.shape, np.float32)
-        thick = 1.5 + 0.9 * grade + 1.9 * waves(canvas, lung.box) + 0.5 * fine(canvas, lung.box)
+        thick = 1.8 + 0.9 * grade + 1.9 * waves(canvas, lung.box) + 0.5 * fine(canvas, lung.box)
+        thick = canvas.widened(thick)
         thick = np.maximum(thick, np.float32(0.25 * canvas.edge_mm))
         rim[lung.box] = inside * canvas.cover(thick - lung.depth)
         cover = cap[1] * rim[cap[0]]

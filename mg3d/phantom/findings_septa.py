@@ -59,14 +59,15 @@ def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator)
     """Thin lines of the outer lung that close to polygons; more of the lung has them if severe."""
     grade = GRADE[finding.severity]
     seeds = {side: lobule_seeds(build, side, rng) for side in SIGN}
-    half_mm = (0.45, 0.6, 0.75)[grade] + 0.1 * float(rng.random())
+    half_mm = (0.5, 0.65, 0.8)[grade] + 0.1 * float(rng.random())
     regions = Waves(rng, 95, 4)
-    spared = np.float32((0.35, -0.1, -0.7)[grade])
-    missing = (0.4, 0.25, 0.1)[grade]  # share of the walls that are not thick
-    outer_mm = float(rng.uniform(17, 23) + 3 * grade)
+    spared = np.float32((0.0, -0.4, -0.9)[grade])
+    missing = (0.3, 0.15, 0.05)[grade]  # share of the walls that are not thick
+    outer_mm = float(rng.uniform(19, 25) + 3 * grade)
 
     def paint(canvas: Canvas) -> None:
-        drawn = max(half_mm, 0.3 * canvas.edge_mm)
+        half = canvas.widened(half_mm)
+        drawn = max(half, 0.3 * canvas.edge_mm)
         for side, field in canvas.lungs.items():
             near = (field.depth > -canvas.edge_mm) & (field.depth < outer_mm + 3)
             if len(seeds[side]) < 3 or not near.any():
@@ -75,7 +76,7 @@ def septal_thickening(finding: Finding, build: Thorax, rng: np.random.Generator)
             place = canvas.place[:, *field.box][:, near].T
             gap, wall = _nearest_wall(seeds[side], place)
             net[near] = canvas.cover(np.float32(drawn) - gap) * (wall > missing)
-            net *= np.float32(half_mm / drawn)
+            net *= np.float32(half / drawn)
             net *= np.clip((outer_mm - field.depth) * np.float32(1 / 6), 0, 1)
             net *= np.clip((regions(canvas, field.box) - spared) * np.float32(3), 0, 1)
             net *= lobe_cover(canvas, build, field, side, finding.lobe)

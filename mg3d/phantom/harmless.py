@@ -18,8 +18,8 @@ from mg3d.phantom.surfaces import cage, cage_front
 from mg3d.phantom.thorax import Thorax
 
 # Share of patients with each, drawn for itself.
-SHARES = {"electrodes": 0.35, "necklace": 0.25, "fasteners": 0.35, "buckle": 0.25} | {
-    "monitor": 0.3,
+SHARES = {"electrodes": 0.2, "necklace": 0.12, "fasteners": 0.2, "buckle": 0.12} | {
+    "monitor": 0.12,
     "cartilage": 0.5,
     "airway": 0.35,
 }
@@ -108,10 +108,10 @@ def draw_tissue(seed: int, patient: int, more: float = 1.0) -> Tissue:
     vectors /= np.sqrt((vectors**2).sum(axis=1, keepdims=True))
     vectors *= 2 * np.pi / rng.uniform(50, 130, (4, 1))
     return Tissue(
-        breath_hu=more * float(rng.uniform(-55, 38)),
-        uneven_hu=more * max(0.0, float(rng.uniform(-20, 38))),
+        breath_hu=more * float(rng.uniform(-35, 25)),
+        uneven_hu=more * max(0.0, float(rng.uniform(-20, 26))),
         waves=np.concatenate([vectors, 2 * np.pi * rng.random((4, 1))], axis=1).astype(np.float32),
-        muscle_hu=more * max(0.0, float(rng.uniform(-20, 45))),
+        muscle_hu=more * max(0.0, float(rng.uniform(-20, 30))),
     )
 
 

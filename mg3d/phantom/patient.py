@@ -211,7 +211,7 @@ def _lobe(rng: np.random.Generator, side: Side) -> str:
 SIZES: dict[str, dict[Severity, tuple[int, int]]] = {
     "Pericardial effusion": {"mild": (5, 9), "moderate": (10, 20), "severe": (21, 28)},
     "Pleural effusion": {"mild": (10, 29), "moderate": (30, 55), "severe": (60, 85)},
-    "Hiatal hernia": {"mild": (25, 34), "moderate": (35, 54), "severe": (55, 80)},
+    "Hiatal hernia": {"mild": (30, 39), "moderate": (40, 64), "severe": (65, 90)},
 }
 
 
@@ -246,8 +246,8 @@ def _lymphadenopathy(severity: Severity, rng: np.random.Generator) -> dict[str, 
     return {
         "kind": kind,
         "side": None if kind == "subcarinal" else _side(rng),
-        "size_mm": _size(rng, 12, 30, severity),
-        "count": 1 + int(rng.random() * 4),
+        "size_mm": _size(rng, 12, 38, severity),
+        "count": 1 + int(rng.random() ** 0.7 * 4),
     }
 
 
@@ -273,8 +273,8 @@ def _lung_nodule(severity: Severity, rng: np.random.Generator) -> dict[str, Any]
         "side": side,
         "lobe": _lobe(rng, side),
         # Calcified ones are old granulomas, which stay small.
-        "size_mm": _size(rng, 8, 14 if kind == "calcified" else 30, severity),
-        "count": 1 + int(4 * rng.random() ** 1.5),
+        "size_mm": _size(rng, 10, 20 if kind == "calcified" else 30, severity),
+        "count": 1 + int(5 * rng.random() ** 0.8),
     }
 
 

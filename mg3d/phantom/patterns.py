@@ -26,8 +26,13 @@ class Ball:
     turn: np.ndarray | None = None
 
     def part(self, canvas: Canvas, less_mm: float = 0.0) -> Part | None:
-        """Its cover, at least as large as the grid cannot miss; `less_mm` smaller all round."""
-        radii = [max(canvas.least_radius(r) - less_mm, 0.6 * r) for r in self.radii]
+        """Its cover, at least as large as the grid cannot miss; `less_mm` smaller all round.
+
+        Like other thin signs it is widened on large voxels, if it is smaller than they are.
+        """
+        most = 1.2 * canvas.edge_mm
+        drawn = [max(r, min(canvas.widened(r), most)) for r in self.radii]
+        radii = [max(canvas.least_radius(r) - less_mm, 0.6 * r) for r in drawn]
         return ellipsoid(canvas, self.centre, (radii[0], radii[1], radii[2]), self.turn)
 
 

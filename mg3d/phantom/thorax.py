@@ -26,20 +26,20 @@ NO_TREE = Tree(*(np.zeros(s) for s in ((0, 3), (0, 3), 0, 0, 0, (0, 6))))
 class Variation:
     """How much healthy patients differ: one standard deviation, unless it says otherwise."""
 
-    rotation_degrees: float = 1.0
-    shift_mm: float = 2.5
-    scale: float = 0.03
-    warp_mm: float = 2.5  # height of the waves that bend the body
-    chest: float = 0.03  # width and depth of the chest, each
+    rotation_degrees: float = 0.7
+    shift_mm: float = 1.5
+    scale: float = 0.02
+    warp_mm: float = 1.5  # height of the waves that bend the body
+    chest: float = 0.02  # width and depth of the chest, each
     heart: float = 0.03
-    diaphragm_mm: float = 6.0  # how deep the breath was
-    fissure_mm: float = 4.0
+    diaphragm_mm: float = 4.0  # how deep the breath was
+    fissure_mm: float = 3.0
     uneven: float = 0.02  # by how much one half of the chest is wider
-    lung_hu: float = 22.0
-    texture_hu: float = 9.0  # slow waves in the lung
+    lung_hu: float = 14.0
+    texture_hu: float = 7.0  # slow waves in the lung
     vessel_spread: float = 0.08  # calibre of the lung's vessels
     harmless: float = 1.0  # times the usual share of people with metal on the skin or old calcium
-    noise: float = 0.7  # times the scanner's usual noise
+    noise: float = 0.5  # times the scanner's usual noise
 
 
 @dataclass(frozen=True)
