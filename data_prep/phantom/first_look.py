@@ -6,6 +6,8 @@ python -m data_prep.phantom.first_look --output docs/first_look.png
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from mg3d.phantom.patient import Finding, PatientPlan
 from mg3d.phantom.scanner import draw_scan
 
@@ -16,6 +18,13 @@ FINDINGS = (
     Finding("Pleural effusion", "moderate", side="right", size_mm=45.0),
     Finding("Cardiomegaly", "moderate"),
 )
+
+
+def _place(masks: dict[str, np.ndarray]) -> tuple[int, int, int]:
+    """Where the planes meet: axial through heart and fluid, the others through the nodule."""
+    nodule, heart = masks["Lung nodule"], masks["Cardiomegaly"]
+    axial = int(heart.sum(axis=(1, 2)).argmax())
+    return axial, int(nodule.sum(axis=(0, 2)).argmax()), int(nodule.sum(axis=(0, 1)).argmax())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,10 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     from mg3d.viz.slices import show_planes
 
     scan = draw_scan(PatientPlan(SEED, PATIENT, "F", 62, FINDINGS), SHAPE, SPACING_MM)
+    masks = {finding.name: scan.mask(finding.name) for finding in FINDINGS}
     figure = show_planes(
         scan.hu,
         scan.spacing_mm,
-        mask={finding.name: scan.mask(finding.name) for finding in FINDINGS},
+        at=_place(masks),
+        mask=masks,
         title="One made-up patient, its findings outlined",
         note="not a real patient",
     )
