@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from mg3d.phantom import canvas
 from mg3d.phantom import findings_airways as airways
 from mg3d.phantom.findings_lung import nodules
 from mg3d.phantom.findings_scars import linear_bands
 from mg3d.phantom.findings_septa import LEAST_MM, lobule_seeds
 from mg3d.phantom.patient import Finding, PatientPlan
+from mg3d.phantom.scanner import draw_scan
 from mg3d.phantom.surfaces import SIGN, lung
 from mg3d.phantom.thorax import Thorax, Variation, draw_thorax
 from mg3d.phantom.trees import Tree, curved
@@ -79,8 +81,8 @@ def test_healthy_nodes_are_smaller_than_8_mm(build):
     assert all(2 * min(radii) < 8 for _, radii in build.nodes)
 
 
-def test_a_nodule_is_drawn_where_a_lobe_has_no_room_left():
-    class Full:  # a lobe that fluid fills: every place lies outside it
+def test_a_nodule_is_drawn_where_a_lobe_has_no_room_left(build):
+    class Full(Thorax):  # a lobe that fluid fills: every place lies outside it
         def lobe_points(self, rng, side, lobe, count, deep):
             return [(60.0, 0.0, float(z)) for z in range(count)]
 
@@ -88,6 +90,40 @@ def test_a_nodule_is_drawn_where_a_lobe_has_no_room_left():
             return -1.0 - z
 
     finding = Finding("Lung nodule", "mild", side="right", lobe="lower lobe", size_mm=8.0, count=2)
-    balls = nodules(finding, Full(), np.random.default_rng(0))
+    balls = nodules(finding, Full(**vars(build)), np.random.default_rng(0))
     assert balls[0].centre == (60.0, 0.0, 0.0)  # the least bad place
     assert len(balls) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("Lung nodule", {"kind": "solid", "side": "right", "lobe": "lower lobe", "size_mm": 10.0}),
+        ("Interlobular septal thickening", {"side": "both"}),
+        ("Peribronchial thickening", {"side": "both"}),
+        ("Bronchiectasis", {"side": "right", "lobe": "lower lobe"}),
+    ],
+)
+def test_a_thin_sign_is_as_said_on_fine_voxels_and_wider_on_coarse_ones(name, attributes):
+    """The tissue a sign adds, HU times volume, on both grids, with and without the widening."""
+    finding = Finding(name, "moderate", **attributes)
+
+    def added(spacing: float, shape: tuple[int, int, int]) -> float:
+        ill, well = (
+            draw_scan(
+                PatientPlan(seed=3, patient=1, sex="M", age=60, findings=findings),
+                shape,
+                (spacing,) * 3,
+                variation=Variation(noise=0.0),
+            )
+            for findings in ((finding,), ())
+        )
+        change = ill.hu.astype(float) - well.hu
+        return float(np.maximum(change, 0).sum()) * spacing**3
+
+    coarse, fine = (7.5, (48, 32, 48)), (3.0, (120, 80, 120))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(canvas, "WIDENED_ABOVE_MM", 1e6)
+        true = {grid: added(*grid) for grid in (coarse, fine)}
+    assert added(*fine) == true[fine]
+    assert added(*coarse) > 1.3 * true[coarse]
