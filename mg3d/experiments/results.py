@@ -14,13 +14,8 @@ from typing import Any
 FOLDER = Path(__file__).parent / "stored"
 SOURCES = {
     "ablation_tiny": (
-        "python -m mg3d.experiments.ablation --data PREPARED --steps 200 --seeds 0 1, once more "
-        'with --reports "other patients\'" for the control'
-    ),
-    "longer_tiny": (
-        'python -m mg3d.experiments.ablation --data PREPARED --only "the paper\'s six" "only clip" '
-        '"six + clip" with --steps 200, 600 and 1800, with 2,048 and 6,144 patients prepared, and '
-        'with --reports "other patients\'"'
+        'python -m mg3d.experiments.ablation --data PREPARED --steps 200 --only "six + clip" '
+        '"only clip" "the paper\'s six" --reports own "other patients\'"'
     ),
 }
 PANELS = {
