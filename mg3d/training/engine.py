@@ -1,5 +1,6 @@
 """One step of any training on this process's device: losses, gradient, optimiser."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -11,6 +12,7 @@ from mg3d.training.devices import Devices
 from mg3d.training.losses import check_losses, check_taught, weigh
 from mg3d.training.optimiser import set_rate
 from mg3d.training.seeds import random_of_step
+from mg3d.training.suspects import patients_of
 
 Item = TypeVar("Item")
 Step = Callable[[nn.Module, Item], Mapping[str, Tensor]]
@@ -43,6 +45,7 @@ class Engine(Generic[Item]):
         self.module, self.step, self.optimiser, self.devices = module, step, optimiser, devices
         self.weights, self.max_grad_norm, self.seed = weights, max_grad_norm, seed
         self.skipped = 0  # optimiser steps, where fp16 gradients overflowed
+        self.suspects: list[str] = []  # of the last step: patients of batches with a loss of NaN
         self.wrapped, self.stepper = devices.accelerator.prepare(module, optimiser)
 
     def take_step(self, number: int, batches: Iterator[Item]) -> dict[str, float]:
@@ -59,6 +62,7 @@ class Engine(Generic[Item]):
 
         accelerator, parts = self.devices.accelerator, self.devices.accumulation
         self.devices.hold()
+        self.suspects = []
         means: dict[str, float] = {}
         for part in range(parts):
             batch = send_to_device(_next(batches, number), self.devices.device)
@@ -79,8 +83,11 @@ class Engine(Generic[Item]):
                     accelerator.clip_grad_norm_(self.wrapped.parameters(), self.max_grad_norm)
                 self.stepper.step()
                 self.stepper.zero_grad()
-            for name, term in terms.items():
-                means[name] = means.get(name, 0.0) + float(term.detach()) / parts
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            if not all(map(math.isfinite, self.taught(values).values())):
+                self.suspects += patients_of(batch)
+            for name, value in values.items():
+                means[name] = means.get(name, 0.0) + value / parts
         assert accelerator.sync_gradients, "the optimiser has not moved after the last micro-batch"
         self.skipped += self.stepper.step_was_skipped
         return means

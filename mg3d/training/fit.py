@@ -235,7 +235,7 @@ class _Book:
         saves = last or bool(stopped) or bool(self.folder and _due(done, self.folder.save_every))
         way_back = self.folder.kept if self.folder else lambda: "start again"
         if self.engine.devices.precision != "fp16":  # fp16: a step that overflows is skipped
-            check_finite(self.engine.taught(losses), done, way_back)
+            check_finite(self.engine.taught(losses), done, way_back, self.engine.suspects)
         if saves:
             check_weights(self.engine.module, done, way_back)
         row: dict[str, float | int] = {"step": done, "seconds": round(seconds, 3)}

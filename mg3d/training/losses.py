@@ -1,7 +1,7 @@
 """Losses by name: their weighted total, and a stop where one is NaN or infinite."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -87,13 +87,19 @@ def check_taught(
         )
 
 
-def check_finite(losses: Mapping[str, float], step: int, checkpoint: Callable[[], str]) -> None:
+def check_finite(
+    losses: Mapping[str, float],
+    step: int,
+    checkpoint: Callable[[], str],
+    suspects: Collection[str] = (),
+) -> None:
     """Raise an error before a checkpoint with NaN replaces a good one.
 
     Args:
         losses: of one step, by name; those that teach.
         step: its number, from 1.
         checkpoint: describes the last good checkpoint, for the message.
+        suspects: patients of the batches whose loss is not finite.
 
     Raises:
         FloatingPointError: if a loss is NaN or infinite.
@@ -102,9 +108,13 @@ def check_finite(losses: Mapping[str, float], step: int, checkpoint: Callable[[]
     if broken:
         came = ", ".join(f"{name} = {losses[name]}" for name in broken)
         raise FloatingPointError(
-            f"expected finite losses, got {came} in step {step}; lower learning_rate or set "
-            f"max_grad_norm, and {checkpoint()}"
+            f"expected finite losses, got {came} in step {step}{_of(suspects)}; lower "
+            f"learning_rate or set max_grad_norm, and {checkpoint()}"
         )
+
+
+def _of(suspects: Collection[str]) -> str:
+    return f", from {', '.join(suspects)}" if suspects else ""
 
 
 def check_weights(module: nn.Module, step: int, checkpoint: Callable[[], str]) -> None:

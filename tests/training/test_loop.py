@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from mg3d.config import change, read_config
+from mg3d.data.manifest import read_manifest
 from mg3d.objectives.mim import MIM
 from mg3d.training.loop import pretrain
 from mg3d.training.step import build_pretraining
@@ -180,10 +182,15 @@ def test_fp16_without_a_gpu_is_refused(train, config):
         train(change(config, precision="fp16"))
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint(train, config, tmp_path):
+def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_checkpoint(
+    train, config, prepared, tmp_path
+):
     config = change(config, learning_rate=1e30, save_every=1)
-    with pytest.raises(FloatingPointError, match=r"mim = (nan|inf).*in step 2; lower"):
+    with pytest.raises(FloatingPointError, match=r"mim = (nan|inf).* in step 2, from") as error:
         train(config)
+    named = re.search("from (.*); lower", str(error.value))[1].split(", ")
+    assert len(named) == config.optimisation.batch_size
+    assert set(named) <= set(read_manifest(prepared).rows["patient_id"])
     state = json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())
     assert state["step"] == 1
 
