@@ -5,7 +5,7 @@ from types import ModuleType
 
 __all__ = [
     *("architecture", "curves", "growth", "hounsfield", "hu_overview", "lines", "matrices"),
-    *("overlay", "pairs", "plate", "preprocessing", "proportions", "report", "slices"),
+    *("montage", "overlay", "pairs", "plate", "preprocessing", "proportions", "report", "slices"),
     *("thresholds", "widgets"),
 ]
 
