@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     shape = tuple(round(mm / asked.voxel_mm) for mm in FIELD_MM)
     for number in asked.patients:
         plan = draw_patient(asked.seed, number)
-        scan = draw_scan(plan, shape, (asked.voxel_mm,) * 3)  # type: ignore[arg-type]
+        scan = draw_scan(plan, shape, (asked.voxel_mm,) * 3)
         findings = ", ".join(finding.name for finding in plan.findings) or "no finding"
         figure = show_montage(
             scan.hu, scan.spacing_mm, every_mm=asked.every_mm,
