@@ -25,6 +25,7 @@ from mg3d.attention.pooling import SentenceAttentionPool, TokenWeightingPooler, 
 from mg3d.config import PretrainConfig, Quirks, parse_config
 from mg3d.data.batch import Batch
 from mg3d.encoders import Encoder, build_encoder
+from mg3d.encoders.parts import in_parts
 from mg3d.text.encoder import CachedTextEncoder, TextEncoder, load_text_encoder
 from mg3d.weights.hub import HubModel
 
@@ -220,6 +221,7 @@ class MG3D(HubModel):
         self.encoder = encoder
         self._text_encoder = (text_encoder,)  # in a tuple: frozen, so neither trained nor saved
         self.token_grid = token_grid
+        self.activation_batch = 0  # patients in the encoder at a time; 0: all, see `in_parts`
         num_tokens = math.prod(token_grid)
 
         self.volume_projection = nn.Linear(encoder.width, dim)
@@ -274,7 +276,12 @@ class MG3D(HubModel):
 
     def volume_tokens(self, volume: Float[Tensor, "B 1 H W D"]) -> Float[Tensor, "B N d"]:
         """Projected visual tokens of volumes in 0 to 1."""
-        return self.project_volume(self.encoder(volume)[-1].flatten(2).mT)  # from (B, c, h, w, e)
+        tokens = in_parts(self._last_map, volume, self.activation_batch)
+        return self.project_volume(tokens.flatten(2).mT)  # from (B, c, h, w, e)
+
+    def _last_map(self, volume: Float[Tensor, "B 1 H W D"]) -> Float[Tensor, "B c h w e"]:
+        last: Tensor = self.encoder(volume)[-1]
+        return last
 
     def word_tokens(self, hidden: Float[Tensor, "B T e"]) -> Float[Tensor, "B T d"]:
         """Projected word tokens, with the modality's embedding added."""
@@ -361,6 +368,7 @@ def build_model(
         attention=network.attention,
         **kind.settings_of(config),
     )
+    model.activation_batch = config.compute.activation_batch
     model.config = config
     return model
 

@@ -188,6 +188,7 @@ class ComputeSettings(Checked):
 
     precision: Literal["no", "fp16", "bf16"] = "fp16"  # of products; fp16 needs a GPU
     activation_checkpointing: bool = False  # recompute in encoder and MIM: less memory, more time
+    activation_batch: WholeAmount = 0  # patients at a time in encoder and MIM; 0: the whole batch
     window_recompute: bool = True  # Swin: window by window, for CPUs; False for hooks and LoRA
     compile: bool = False  # encoder and MIM's decoder, by torch.compile: for a GPU
     text_cache_mb: WholeAmount = 2_048  # frozen text features kept in memory, at most

@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mg3d.config import PretrainConfig
 from mg3d.data.batch import Batch
 from mg3d.distributed import global_mean
+from mg3d.encoders.parts import in_parts
 from mg3d.model import MG3D, Features
 from mg3d.objectives.objective import Baseline, Objective, TrainingPatients
 from mg3d.objectives.precision import at_least_float32
@@ -41,6 +41,7 @@ class MIM(Objective):
             volume (see `start`) instead of the volume itself. Not in the paper: for runs too
             short to learn the mean by gradient.
         checkpointing: recompute the decoder in the backward pass instead of keeping its maps.
+        activation_batch: patients in the decoder at a time; 0: all, see `mg3d.encoders.parts`.
 
     Raises:
         ValueError: if token_stride is not output_stride times a power of 2, at least 2.
@@ -60,6 +61,7 @@ class MIM(Objective):
         *,
         mean_shape: tuple[int, int, int] | None = None,
         checkpointing: bool = False,
+        activation_batch: int = 0,
     ):
         super().__init__()
         doublings = math.log2(token_stride / output_stride)
@@ -69,7 +71,7 @@ class MIM(Objective):
                 f"4, 8, ... times output_stride ({output_stride}); choose another output_stride"
             )
         self.token_stride, self.output_stride = token_stride, output_stride
-        self.checkpointing = checkpointing
+        self.checkpointing, self.activation_batch = checkpointing, activation_batch
         widths = [dim] + [max(1, dim // 2 ** min(i, 4)) for i in range(1, int(doublings) + 1)]
         self.convolutions = nn.ModuleList(
             nn.Conv3d(coarse, fine, kernel_size=3, padding=1) for coarse, fine in pairwise(widths)
@@ -88,6 +90,7 @@ class MIM(Objective):
             output_stride=settings.mim_output_stride,
             mean_shape=shape if settings.mim_from_mean else None,
             checkpointing=config.compute.activation_checkpointing,
+            activation_batch=config.compute.activation_batch,
         )
 
     def start(self, train: TrainingPatients) -> None:
@@ -106,10 +109,7 @@ class MIM(Objective):
                 "MIM needs a grid of at least 2 visual tokens, but this volume has one; use a "
                 "larger volume or an encoder of smaller stride"
             )
-        if self.checkpointing and torch.is_grad_enabled():
-            # The decoder draws no random numbers, so the random state need not be kept.
-            return checkpoint(self._decode, tokens, use_reentrant=False, preserve_rng_state=False)
-        return self._decode(tokens)
+        return in_parts(self._decode, tokens, self.activation_batch, recompute=self.checkpointing)
 
     def _decode(self, tokens: Float[Tensor, "B d h w e"]) -> Float[Tensor, "B 1 H W D"]:
         *first, last = self.convolutions

@@ -24,8 +24,10 @@ from mg3d.training.run_folder import RunFolder
 from mg3d.training.run_log import RunLog
 from mg3d.training.step import Pretraining, build_pretraining, pretrain_step
 
-# Settings that may change when a run is resumed: they do not change the numbers.
-FREE_SETTINGS = {"workers", "save_every", "text_cache_mb", "activation_checkpointing"}
+# Settings that may change when a run is resumed: they change the numbers by rounding at most.
+FREE_SETTINGS = {
+    *("workers", "save_every", "text_cache_mb", "activation_checkpointing", "activation_batch")
+}
 
 
 @dataclass(frozen=True)

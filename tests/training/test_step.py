@@ -151,6 +151,46 @@ def test_recomputing_changes_neither_losses_nor_gradients(
 
 
 @pytest.mark.parametrize("encoder, settings", [("unet3d", None), ("swin3d", SWIN)])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_batch_in_parts_has_the_losses_and_gradients_of_the_whole_batch(
+    config, batch, text_encoder, encoder, settings, recompute
+):
+    settings = settings or config.network.encoder_settings
+    config = change(config, encoder=encoder, encoder_settings=settings)
+    hidden = hide(batch, config, text_encoder, numbers())
+    part = len(batch) // 2
+    assert 0 < part < len(batch)
+
+    def run(**changed):
+        pretraining = build_pretraining(change(config, **changed), text_encoder)
+        encoded, decoded = [], []
+        pretraining.model.encoder.register_forward_pre_hook(lambda _, x: encoded.append(len(x[0])))
+        pretraining.find(MIM).output.register_forward_pre_hook(
+            lambda _, x: decoded.append(len(x[0]))
+        )
+        terms = pretraining(hidden)
+        weigh(terms, config.weights.active()).backward()
+        return pretraining, terms, (encoded, decoded)
+
+    kept, kept_terms, _ = run()
+    cached, terms, (encoded, decoded) = run(
+        activation_batch=part, activation_checkpointing=recompute
+    )
+    rows = [len(rest) for rest in torch.arange(len(batch)).split(part)]
+    # Both volumes (whole and masked) and MIM's decoder: forward, then again in the backward pass.
+    assert sorted(encoded) == sorted(4 * rows) and sorted(decoded) == sorted(2 * rows)
+    for name, term in terms.items():
+        torch.testing.assert_close(term, kept_terms[name], rtol=1e-5, atol=1e-6)
+    for (name, ours), theirs in zip(cached.named_parameters(), kept.parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None), name
+        if ours.grad is not None:
+            most = 1e-5 * float(theirs.grad.abs().max())  # sums in another order
+            torch.testing.assert_close(
+                ours.grad, theirs.grad, rtol=1e-5, atol=max(most, 1e-6), msg=lambda m: f"{name} {m}"
+            )
+
+
+@pytest.mark.parametrize("encoder, settings", [("unet3d", None), ("swin3d", SWIN)])
 def test_the_run_s_setting_reaches_the_encoder_whose_own_wins(
     config, text_encoder, monkeypatch, encoder, settings
 ):
