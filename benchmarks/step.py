@@ -6,6 +6,7 @@ reports and the text encoder are made of random numbers (`benchmarks.made_up`). 
 that both text passes are counted; from the second epoch on, one of them is cached.
 
     python -m benchmarks.step --preset tiny --batch 16
+    python -m benchmarks.step --preset small --batch 8 64 --activation-batch 0 8 --checkpointing no
     python -m benchmarks.step --device cuda --precision bf16 --batch 4 16 64 --compile both
 
 On a GPU a line also says which share of the card's attainable matrix rate and memory bandwidth the
@@ -51,6 +52,7 @@ def settings_of(measurement: dict[str, Any]) -> PretrainConfig:
         find_preset(measurement["preset"]),
         batch_size=measurement["batch"],
         activation_checkpointing=measurement["checkpointing"],
+        activation_batch=measurement["at_a_time"],
         compile=measurement["compile"],
         precision=measurement["precision"],
         text_encoder=measurement["text_encoder"],
@@ -173,8 +175,11 @@ def jobs(arguments: Any) -> Iterator[dict[str, Any]]:
     cpu = arguments.device == "cpu"
     both, fixed = [False, True], {"yes": [True], "no": [False]}
     checkpointing = fixed.get(arguments.checkpointing, both)
-    for recompute, compiled, batch in product(
-        checkpointing, fixed.get(arguments.compile, both), arguments.batch
+    for recompute, compiled, batch, at_a_time in product(
+        checkpointing,
+        fixed.get(arguments.compile, both),
+        arguments.batch,
+        arguments.activation_batch,
     ):
         if recompute and arguments.checkpointing == "default" and batch > 2 and cpu:
             continue
@@ -183,6 +188,7 @@ def jobs(arguments: Any) -> Iterator[dict[str, Any]]:
             "preset": arguments.preset,
             "batch": batch,
             "checkpointing": recompute,
+            "at_a_time": at_a_time,
             "compile": compiled,
             "precision": arguments.precision,
             "device": arguments.device,
@@ -202,6 +208,10 @@ def main() -> None:
     parser.add_argument(
         "--checkpointing", default="default", choices=["yes", "no", "both", "default"]
     )
+    parser.add_argument(
+        "--activation-batch", type=int, nargs="+", default=[0],
+        help="patients in encoder and MIM at a time; 0: the whole batch",
+    )  # fmt: skip
     parser.add_argument("--compile", default="no", choices=["yes", "no", "both"])
     parser.add_argument("--warm-up", type=int, default=0, help="steps before the measured ones")
     arguments = parser.parse_args()

@@ -20,6 +20,7 @@ def step_rows(lines: list[Line]) -> Iterator[Row]:
     for line in lines:
         how = [line["precision"]] if line["precision"] != "no" else []
         how += [name for name in ("compile", "checkpointing") if line[name]]
+        how += [f"{line['at_a_time']} at a time"] if line.get("at_a_time") else []
         yield {
             "preset": line["preset"],
             "batch": line["batch"],

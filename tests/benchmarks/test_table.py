@@ -40,6 +40,8 @@ def test_a_step_names_its_settings_and_its_parts():
     (table,) = tables([line])
     assert "| paper | 2 | bf16, checkpointing | 3 | 1.5 | 5.5 | 4.25 | 2 | 1 |" in table
     assert "| backward | rest |" in table
+    (table,) = tables([{**line, "at_a_time": 8}])
+    assert "| bf16, checkpointing, 8 at a time |" in table
 
 
 def test_any_other_benchmark_shows_what_is_one_value():
