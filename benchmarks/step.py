@@ -65,7 +65,8 @@ def watch(parts: Parts, pretraining: Pretraining, text: CachedTextEncoder) -> li
     reading: list[Batch] = []
 
     def which(volume: torch.Tensor) -> str:
-        return "encoder, whole" if volume is reading[-1].volume else "encoder, masked"
+        whole = reading[-1].volume.untyped_storage().data_ptr()
+        return f"encoder, {'whole' if volume.untyped_storage().data_ptr() == whole else 'masked'}"
 
     parts.watch(pretraining.model.encoder, which)
     parts.watch(text.plain, "text encoder")

@@ -33,7 +33,7 @@ def in_parts(
         size: rows of a part; 0: all at once.
         recompute: keep no activations of a single part either.
     """
-    parts = rows.split(size or len(rows))
+    parts = rows.split(size) if 0 < size < len(rows) else (rows,)
     if torch.is_grad_enabled() and (recompute or len(parts) > 1):
         done = [
             checkpoint(function, part, use_reentrant=False, preserve_rng_state=False)

@@ -21,6 +21,7 @@ def asked(**changed):
     defaults = {
         **{"device": "cpu", "preset": "paper", "batch": [1, 2, 4], "precision": "no"},
         **{"checkpointing": "default", "compile": "no", "repeats": 1, "warm_up": 0, "toy": False},
+        "activation_batch": [0],
     }
     return Namespace(**{**defaults, **changed})
 
