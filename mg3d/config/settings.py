@@ -202,6 +202,7 @@ class RunSettings(Checked):
     seed: Seed = 0  # of weights, order, masks and augmentation
     validate_every: Count = 1_000  # steps
     save_every: Count = 1_000  # steps
+    keep_best: bool = False  # keep the checkpoint of the smallest held-out total, too
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,7 @@ def save_checkpoint(
     progress: Progress,
     *,
     data: str = "",
+    held_out: float | None = None,
 ) -> None:
     """Write a checkpoint to `folder`; an existing one is replaced when the new one is complete.
 
@@ -51,6 +52,7 @@ def save_checkpoint(
         settings: JSON-serialisable; compared when the run is resumed.
         progress: of the run.
         data: fingerprint of the data; "" if it is not known.
+        held_out: the number that checkpoints are compared by; None if they are not.
 
     Raises:
         OSError: if it cannot be written, as on a full disk; an existing checkpoint is kept.
@@ -67,6 +69,8 @@ def save_checkpoint(
         state["optimiser_kind"] = type(optimiser).__name__
         if data:
             state["data"] = data
+        if held_out is not None:
+            state["held_out"] = held_out
         if progress.scaler:
             state["scaler"] = progress.scaler
         if numbers:

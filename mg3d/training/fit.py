@@ -42,6 +42,7 @@ from mg3d.training.stopping import StopRequest, stop_on_signals
 
 Batches = Callable[[range], Iterable[Item]]
 Measure = Callable[[], Mapping[str, float]]
+Rank = Callable[[Mapping[str, float]], float]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def fit(
     stop_after: int | None = None,
     measure: Measure | None = None,
     measure_every: int = 0,
+    best: Rank | None = None,
     folder: RunFolder | None = None,
     log: RunLog | None = None,
 ) -> Fitted:
@@ -100,6 +102,9 @@ def fit(
         measure: returns held-out numbers by name, recorded as `val_<name>`: before the first step,
             after the last one, and after every `measure_every` steps (0: not in between). It is
             called in every process.
+        best: makes one number of the held-out ones; a checkpoint is kept in `best/` where it was
+            smallest, beside the newest one. None: the newest only. Scores on the same held-out
+            patients flatter a checkpoint that was chosen by them.
         folder: for settings, history and checkpoints, with the interval of saving; None: nothing is
             written.
         log: receives messages; None: they are printed, with a progress bar in a terminal.
@@ -138,7 +143,7 @@ def fit(
         told.begin(devices.describe(batch_size, folder.path if folder else None))
         if folder and folder.resume:
             told.line(_resumed(begun))
-        book = _Book(engine, folder, told, begun, measure, measure_every)
+        book = _Book(engine, folder, told, begun, measure, measure_every, best)
         done = _repeat(engine, book, ahead, stream, learning_rate, max_seconds)
         final = book.final or book.measured()  # if no step was left to take
         engine.release()
@@ -195,10 +200,11 @@ class _Book:
         begun: Progress,
         measure: Measure | None,
         measure_every: int,
+        best: Rank | None = None,
     ):
         self.engine, self.told, self.begun = engine, told, begun
         self.folder = folder if engine.devices.is_main else None
-        self.measure, self.measure_every = measure, measure_every
+        self.measure, self.measure_every, self.best = measure, measure_every, best
         self.final: dict[str, float] = {}
         fresh = begun.step == 0
         self.initial = folder.initial() if folder and not fresh else self.measured()
@@ -244,6 +250,7 @@ class _Book:
         if last or (not stopped and _due(done, self.measure_every)):
             self.final = self.measured()
             row |= _held_out(self.final)
+            self._keep_best(done, seconds, way_back)
         self._add(row)
         if self.folder and saves:
             state = Progress(done, seconds, self.engine.scaler())
@@ -251,6 +258,14 @@ class _Book:
         if stopped:
             kept = self.folder.kept() if self.folder else "nothing was saved: the run has no folder"
             self.told.line(f"stopped by {Signals(stopped).name} after step {done}: {kept}")
+
+    def _keep_best(self, done: int, seconds: float, way_back: Callable[[], str]) -> None:
+        if not (self.folder and self.best and self.final):
+            return
+        check_weights(self.engine.module, done, way_back)
+        state = Progress(done, seconds, self.engine.scaler())
+        ranked = float(self.best(self.final))
+        self.folder.keep_best(self.engine.module, self.engine.optimiser, state, ranked)
 
     def _add(self, row: Mapping[str, float | int]) -> None:
         with self._writing("history.csv"):

@@ -1,6 +1,6 @@
 """Pre-train: one step (`mg3d.training.step`), repeated (`mg3d.training.fit`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from mg3d.training.step import Pretraining, build_pretraining, pretrain_step
 
 # Settings that may change when a run is resumed: they change the numbers by rounding at most.
 FREE_SETTINGS = {
-    *("workers", "save_every", "text_cache_mb", "activation_checkpointing", "activation_batch")
+    *("workers", "save_every", "keep_best", "text_cache_mb"),
+    *("activation_checkpointing", "activation_batch"),
 }
 
 
@@ -107,6 +108,7 @@ def pretrain(
         stop_after=stop_after,
         measure=lambda: held_out_losses(pretraining, val, config, devices.device),
         measure_every=config.run.validate_every,
+        best=(lambda losses: total_of(losses, weights)) if config.run.keep_best else None,
         folder=_folder(
             config,
             output_dir,
@@ -117,6 +119,11 @@ def pretrain(
         log=RunLog(log, lines, progress),
     )
     return Run(pretraining=pretraining, config=config, train=train, val=val, **vars(fitted))
+
+
+def total_of(losses: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """The weighted total of losses that are numbers."""
+    return sum(weight * losses[name] for name, weight in weights.items())
 
 
 def _folder(

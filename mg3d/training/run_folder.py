@@ -4,9 +4,11 @@ config.json          every setting
 initial_losses.json  held-out losses before the first step
 history.csv          one row per step
 checkpoint/          the newest complete checkpoint, see `mg3d.training.checkpoint`
+best/                the one with the smallest held-out number, if that is asked for
 """
 
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,6 +115,7 @@ class RunFolder:
         """
         if afresh:
             remove_checkpoint(self.path / "checkpoint")
+            remove_checkpoint(self.path / "best")
         for name, values in (("config.json", self.settings), ("initial_losses.json", initial)):
             if values:
                 with self.writing(name):
@@ -159,6 +162,40 @@ class RunFolder:
                 self.settings,
                 progress,
                 data=self.data,
+            )
+
+    def keep_best(
+        self,
+        module: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        progress: Progress,
+        held_out: float,
+    ) -> None:
+        """Write a checkpoint to `best/` if no earlier one of the run has a smaller number.
+
+        Args:
+            module: all trained parameters.
+            optimiser: as for `save`.
+            progress: of the run.
+            held_out: the number; NaN is never the best.
+
+        Raises:
+            OSError: if it cannot be written; the one before is kept.
+        """
+        folder = self.path / "best"
+        found = find_checkpoint(folder)
+        smallest = read_state(found)["held_out"] if found else math.inf
+        if not held_out < smallest:
+            return
+        with self.writing(f"the best checkpoint, of step {progress.step},"):
+            save_checkpoint(
+                folder,
+                module,
+                optimiser,
+                self.settings,
+                progress,
+                data=self.data,
+                held_out=held_out,
             )
 
     @contextmanager

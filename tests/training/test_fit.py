@@ -1,5 +1,7 @@
 """A student's own training, repeated: the smallest caller of `fit`."""
 
+import json
+import math
 import os
 import signal
 
@@ -415,3 +417,30 @@ def test_a_continued_run_says_where_it_starts(tmp_path):
         "there is no checkpoint to continue from: starts at step 0",
         "continues after step 2",
     ]
+
+
+def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path):
+    numbers = iter([9.0, 5.0, 3.0, math.nan, 4.0, 6.0, 6.0])
+    kept = {}
+
+    def measure():
+        best = tmp_path / "run" / "best" / "state.json"
+        kept[len(kept)] = json.loads(best.read_text())["step"] if best.exists() else None
+        return {"error": next(numbers)}
+
+    options = {"measure": measure, "measure_every": 1, "best": lambda found: found["error"]}
+    train(folder=RunFolder(tmp_path / "run", save_every=1), stop_after=4, **options)
+    assert list(kept.values()) == [None, None, 1, 2, 2]  # before each measurement
+    _, fitted = train(folder=RunFolder(tmp_path / "run", resume=True), steps=6, **options)
+    assert fitted.steps == 6
+    state = json.loads((tmp_path / "run" / "best" / "state.json").read_text())
+    assert (state["step"], state["held_out"]) == (2, 3.0)  # the resumed run found no smaller one
+    assert json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())["step"] == 6
+
+
+def test_a_run_that_starts_again_forgets_the_best_checkpoint_of_the_last_one(tmp_path):
+    options = {"measure": lambda: {"error": 1.0}, "best": lambda found: found["error"]}
+    train(folder=RunFolder(tmp_path / "run"), **options)
+    assert (tmp_path / "run" / "best" / "state.json").exists()
+    train(folder=RunFolder(tmp_path / "run", overwrite=True))
+    assert not (tmp_path / "run" / "best").exists()

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+import mg3d
 from mg3d.config import change, read_config
 from mg3d.data.manifest import read_manifest
 from mg3d.objectives.mim import MIM
@@ -254,3 +255,20 @@ def test_reports_in_a_script_that_the_text_encoder_cannot_read_are_said(
     said.clear()
     train(config, "own", stop_after=1, log=said.append)
     assert "unknown" not in "\n".join(said)
+
+
+def test_the_best_checkpoint_is_that_of_the_smallest_weighted_held_out_total(
+    train, config, tmp_path
+):
+    config = change(config, keep_best=True, validate_every=1)
+    run = train(config)
+    weights = config.weights.active()
+    measured = [row for row in run.history.rows if row["step"] and "val_mlm" in row]
+    totals = {
+        row["step"]: sum(weight * row[f"val_{name}"] for name, weight in weights.items())
+        for row in measured
+    }
+    state = json.loads((tmp_path / "run" / "best" / "state.json").read_text())
+    best = min(totals, key=totals.get)
+    assert len(totals) > 1 and (state["step"], state["held_out"]) == (best, totals[best])
+    assert mg3d.load_pretrained(tmp_path / "run" / "best")
