@@ -29,7 +29,7 @@ class StepCost:
 
 
 def step_cost(pretraining: nn.Module, batch: Batch, weights: Mapping[str, float]) -> StepCost:
-    """Count one training step; weights are not changed, and gradients are removed afterwards.
+    """Count one training step; weights and running means stay as they were, without gradients.
 
     The frozen text encoder is counted only for what it reads anew in every step (reports with
     hidden words): the first of the two passes made here fills its cache, as the first epoch does.
@@ -39,6 +39,7 @@ def step_cost(pretraining: nn.Module, batch: Batch, weights: Mapping[str, float]
         batch: of its device, masked as the objectives need.
         weights: of the active objectives.
     """
+    kept = {name: value.clone() for name, value in pretraining.named_buffers()}  # running means
     devices = sorted({p.device.index or 0 for p in pretraining.parameters() if p.is_cuda})
     with torch.random.fork_rng(devices=devices):
         with torch.no_grad():
@@ -49,5 +50,8 @@ def step_cost(pretraining: nn.Module, batch: Batch, weights: Mapping[str, float]
             weigh(pretrain_step(pretraining, batch), weights).backward()
     trained = {name: p.numel() for name, p in pretraining.named_parameters() if p.grad is not None}
     pretraining.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        for name, value in pretraining.named_buffers():
+            value.copy_(kept[name])
     encoder = sum(size for name, size in trained.items() if name.startswith("model.encoder."))
     return StepCost(counter.get_total_flops(), sum(trained.values()), encoder, len(batch))
