@@ -5,8 +5,8 @@ from types import ModuleType
 
 __all__ = [
     *("architecture", "curves", "growth", "hounsfield", "hu_overview", "lines", "matrices"),
-    *("montage", "overlay", "pairs", "plate", "preprocessing", "proportions", "report", "slices"),
-    *("thresholds", "widgets"),
+    *("montage", "overlay", "pairs", "plate", "preprocessing", "proportions", "report"),
+    *("scaling", "slices", "thresholds", "widgets"),
 ]
 
 
