@@ -1,9 +1,11 @@
 """Results of runs that take too long for a lesson, stored as tables with the library.
 
 The columns of a table give the number of seeds, steps and patients; `SOURCES` gives the command
-that repeats the runs. The stored table is made from the rows they print by
+that repeats the runs. An ablation's table is made from the rows they print by
 
     python -m mg3d.experiments.results runs.csv > table.csv
+
+and a scaling grid's is what `--wide` prints, one row per run.
 """
 
 import argparse
@@ -16,6 +18,10 @@ SOURCES = {
     "ablation_tiny": (
         'python -m mg3d.experiments.ablation --data PREPARED --steps 200 --only "six + clip" '
         '"only clip" "the paper\'s six" --reports own "other patients\'"'
+    ),
+    "scaling_tiny": (
+        "python -m mg3d.experiments.scaling --data PREPARED --sizes s m l --patients 32 128 512 "
+        '2048 --seeds 0 1 2 --steps 200 --objectives "only clip" --wide'
     ),
 }
 PANELS = {

@@ -27,7 +27,7 @@ from typing import Any
 from mg3d.config import PretrainConfig, change, choose_objectives, find_preset
 from mg3d.evaluation.metrics import Score
 from mg3d.experiments.command import grid_parser, run_experiment
-from mg3d.experiments.grid import Point, Scores
+from mg3d.experiments.grid import SCORE_COLUMNS, Point, Scores
 from mg3d.experiments.scored import config_of, settings_of
 
 MODULE = "mg3d.experiments.scaling"
@@ -199,7 +199,6 @@ def score_scaling(point: Point, folder: Path) -> Scores:
             "training_volumes": len(run.train),
             "held_out_patients": len(run.val.patients),
             "samples_seen": optimisation.total_steps * optimisation.batch_size,
-            "seconds": round(run.seconds, 1),
             **losses_by_moment(run.history.rows),
         }
         if point.settings["probed"]:
@@ -275,15 +274,20 @@ def one_row_per_run(table: Any) -> Any:
     Args:
         table: one row per run and score.
 
-    Returns a pandas DataFrame; intervals over patients are `SCORE_low` and `SCORE_high`. Columns
-    without any number are left out.
+    Returns a pandas DataFrame; intervals over patients are `SCORE_low` and `SCORE_high`. The name
+    of the run's folder and columns without any number are left out.
     """
-    row = [name for name in table.columns if name not in ("score", "value", "low", "high", "n")]
+    row = [name for name in table if name not in (*SCORE_COLUMNS, "run")]
     wide = table.pivot(index=row, columns="score", values=["value", "low", "high"])
     wide.columns = [s if moment == "value" else f"{s}_{moment}" for moment, s in wide.columns]
     wide = wide.dropna(axis="columns", how="all").reset_index()
-    order = table.drop_duplicates(row)[row]
-    return order.merge(wide, on=row)
+    return table[row].drop_duplicates().merge(wide, on=row)
+
+
+def wide_csv(table: Any) -> str:
+    """`one_row_per_run` as CSV with seven digits."""
+    text: str = one_row_per_run(table).to_csv(index=False, float_format="%.7g")
+    return text.rstrip()
 
 
 def _number(text: str) -> str:
@@ -309,7 +313,11 @@ def main(arguments: list[str] | None = None) -> None:
         help="training patients the probe is fitted on; 0: no probe",
     )  # fmt: skip
     parser.add_argument("--wide", action="store_true", help="one row per run, one column per score")
-    show = {"wide": lambda table: one_row_per_run(table).to_csv(index=False).rstrip()}
+    show = {
+        "wide": lambda table: (
+            one_row_per_run(table).to_csv(index=False, float_format="%.7g").rstrip()
+        )
+    }
     run_experiment(parser, scaling_points, score_scaling, arguments, show=show)
 
 

@@ -153,13 +153,20 @@ def test_the_probe_has_the_same_patients_in_every_run(table):
 def test_a_row_a_run_keeps_the_order_and_every_number():
     tidy = pd.DataFrame(
         [
-            {"size": "s", "run": run, "score": score, "value": value, "low": low, "high": None}
-            for run, score, value, low in (
-                *(("b", "loss", 1.0, None), ("b", "probe", 0.5, 0.4)),
+            {
+                "size": size,
+                "run": f"run {size}",
+                "score": score,
+                "value": value,
+                "low": low,
+                "high": None,
+            }
+            for size, score, value, low in (
+                *(("l", "loss", 1.0, None), ("l", "probe", 0.5, 0.4)),
                 *(("a", "loss", 2.0, None), ("a", "probe", 0.6, 0.3)),
             )
         ]
-    ).assign(n=4)
+    ).assign(high=None, n=4)
     wide = one_row_per_run(tidy)
-    assert wide.columns.tolist() == ["size", "run", "loss", "probe", "probe_low"]
-    assert wide.values.tolist() == [["s", "b", 1.0, 0.5, 0.4], ["s", "a", 2.0, 0.6, 0.3]]
+    assert wide.columns.tolist() == ["size", "loss", "probe", "probe_low"]
+    assert wide.values.tolist() == [["l", 1.0, 0.5, 0.4], ["a", 2.0, 0.6, 0.3]]
