@@ -55,7 +55,6 @@ def measure_one(
     return {
         **{"benchmark": "operations", "preset": preset, "batch": batch_size},
         **{"window_recompute": window_recompute, "operations": cost.operations},
-        **{"operations_per_sample": cost.operations / batch_size},
         **{"parameters": cost.parameters, "encoder_parameters": cost.encoder_parameters},
     }
 

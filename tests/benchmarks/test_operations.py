@@ -27,4 +27,3 @@ def test_twice_the_patients_cost_twice_the_operations(repository):
     assert (two["batch"], four["batch"]) == (2, 4)
     assert 1.9 < four["operations"] / two["operations"] < 2.2  # pairs of patients, and words drawn
     assert two["parameters"] == four["parameters"] > two["encoder_parameters"] > 0
-    assert two["operations_per_sample"] * 2 == two["operations"]

@@ -14,7 +14,6 @@ from mg3d.experiments.results import (
     mean_over_seeds,
 )
 
-
 ABLATIONS = [name for name in SOURCES if name.startswith("ablation")]
 
 
