@@ -9,6 +9,7 @@ it: random convolutions are a strong baseline.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +27,54 @@ class Probe:
     labels: Float[np.ndarray, "P C"]
     per_finding: dict[str, float]  # AUROC; NaN where it is undefined
     macro: Score  # mean over the findings that are defined
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A fitted probe as numbers: log-odds = features @ weight.T + bias; f features, C labels."""
+
+    weight: Float[np.ndarray, "C f"]  # of features as they are, not standardised
+    bias: Float[np.ndarray, " C"]
+
+
+def fit_weights(
+    train_features: Float[np.ndarray, "P f"], train_labels: Float[np.ndarray, "P C"]
+) -> Weights:
+    """The probe of `linear_probe` as weights, for whoever needs its gradient.
+
+    A finding that cannot be fitted has weights and bias 0.
+
+    Args:
+        train_features: one row per training patient.
+        train_labels: 1, 0, or NaN (that patient is left out for that finding).
+    """
+    scaler, models = _fit(train_features, train_labels)
+    empty = np.zeros(train_features.shape[1])
+    weight = np.stack([empty if m is None else m.coef_[0] / scaler.scale_ for m in models])
+    bias = np.array([0.0 if m is None else float(m.intercept_[0]) for m in models])
+    return Weights(weight, bias - weight @ scaler.mean_)
+
+
+def _fit(
+    train_features: Float[np.ndarray, "P f"], train_labels: Float[np.ndarray, "P C"]
+) -> tuple[Any, list[Any]]:
+    """The scaler of the features, and one regression per finding; None where one class is known."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(train_features)
+    train = scaler.transform(train_features)
+    models: list[Any] = []
+    for labels in train_labels.T:
+        known = ~np.isnan(labels)
+        if len(np.unique(labels[known])) != 2:
+            models.append(None)
+            continue
+        model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=2_000)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # raise if the fit does not converge
+            models.append(model.fit(train[known], labels[known]))
+    return scaler, models
 
 
 def linear_probe(
@@ -50,23 +99,13 @@ def linear_probe(
         names: of the labels; None: their column numbers.
         seed: of the bootstrap.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(train_features)
-    train, test = scaler.transform(train_features), scaler.transform(test_features)
+    scaler, models = _fit(train_features, train_labels)
+    test = scaler.transform(test_features)
     scores = np.zeros(test_labels.shape)
-    learnable = np.zeros(test_labels.shape[1], dtype=bool)
-    for finding in range(test_labels.shape[1]):
-        known = ~np.isnan(train_labels[:, finding])
-        target = train_labels[known, finding]
-        learnable[finding] = len(np.unique(target)) == 2
-        if learnable[finding]:
-            model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=2_000)
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # raise if the fit does not converge
-                model.fit(train[known], target)
+    for finding, model in enumerate(models):
+        if model is not None:
             scores[:, finding] = model.decision_function(test)
+    learnable = np.array([model is not None for model in models])
     return score_findings(np.where(learnable, test_labels, np.nan), scores, names=names, seed=seed)
 
 

@@ -1,8 +1,7 @@
-"""Occlusion: replace one block of the volume at a time and measure how a finding's score changes.
+"""Occlusion: replace one block of the volume at a time and measure how a score changes.
 
-The zero-shot score of the finding is computed again with each block replaced by that of the average
-volume. Blocks at which the score drops support the finding. Works with any encoder; attention maps
-are not used.
+The score is computed again with each block replaced by that of the average volume. Blocks at which
+it drops support it. Works with any encoder; attention maps are not used.
 
 Source: Zeiler and Fergus 2014 (occlusion). They cover with grey; here the average volume is the
 cover, so that a covered block still looks like a chest.
@@ -13,9 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mg3d.data.dataset import VolumeReportDataset
-from mg3d.evaluation.zero_shot import zero_shot_scores
+from mg3d.explain.targets import Target, zero_shot_targets
 from mg3d.modes import evaluating
-from mg3d.objectives.clip import CLIP
 from mg3d.training.step import Pretraining
 
 
@@ -42,6 +40,33 @@ def cover_blocks(
 
 
 @torch.no_grad()
+def occlusion(
+    target: Target,
+    volume: Float[Tensor, "1 H W D"],
+    cover: Float[Tensor, "1 H W D"],
+    *,
+    block: int,
+    batch_size: int = 48,
+) -> Float[Tensor, "Q h w d"]:
+    """Drop of each score per covered block; positive: the block supports the score.
+
+    Args:
+        target: gives Q scores, see `explain.targets`. Put its model in evaluation mode.
+        volume: one patient, 0 to 1 over the HU window.
+        cover: what blocks are replaced by, such as the mean training volume.
+        block: edge of a block, voxels.
+        batch_size: covered copies scored at a time.
+
+    Raises:
+        ValueError: if the volume is not made of whole blocks.
+    """
+    # The first copy is the volume as it is.
+    copies = torch.cat([volume[None], cover_blocks(volume, cover, block)])
+    scores = torch.cat([target(part).float() for part in copies.split(batch_size)])
+    drop = (scores[0] - scores[1:]).T
+    return drop.unflatten(1, tuple(size // block for size in volume.shape[1:]))
+
+
 def explain_finding(
     pretraining: Pretraining,
     volume: Float[Tensor, "1 H W D"],
@@ -64,26 +89,13 @@ def explain_finding(
     Raises:
         ValueError: if the model has no CLIP head.
     """
-    model, head = pretraining.model, pretraining.find(CLIP)
-    if head is None:
-        raise ValueError(
-            "zero-shot scores need a clip head, and this run was trained without; train with "
-            "weight clip > 0"
-        )
-    device = next(model.parameters()).device
-    # The first copy is the volume as it is.
-    copies = torch.cat([volume[None], cover_blocks(volume, cover, block)])
+    device = next(pretraining.model.parameters()).device
     with evaluating(pretraining):
-        unit = torch.cat(
-            [
-                head.volume_head(model.embed_volumes(part.to(device)))
-                for part in copies.split(batch_size)
-            ]
+        target = zero_shot_targets(pretraining, (finding,))
+        drops = occlusion(
+            target, volume.to(device), cover.to(device), block=block, batch_size=batch_size
         )
-        vectors = unit.float().cpu().numpy()
-        scores = zero_shot_scores(model, head, vectors, findings=(finding,))[:, 0]
-    drop = torch.from_numpy(scores[0] - scores[1:])
-    return drop.view(*(size // block for size in volume.shape[1:])).float()
+    return drops[0].cpu()
 
 
 def pick_patient(dataset: VolumeReportDataset, finding: str) -> int:
