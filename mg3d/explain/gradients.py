@@ -69,7 +69,7 @@ def grad_cam(
     kept: list[Tensor] = []
     handle = encoder.register_forward_hook(lambda _module, _inputs, maps: kept.append(maps[level]))
     try:
-        scores = target(volume[None])
+        scores = target(volume[None].detach().requires_grad_())  # a frozen model would give none
     finally:
         handle.remove()
     (features,) = kept  # (1, c, h, w, d)
