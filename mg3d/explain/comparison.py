@@ -139,9 +139,8 @@ def on_voxels(
     if tuple(heat.shape) == tuple(shape):
         values = heat.float().cpu().numpy()
         return gaussian_filter(values, smooth, mode="nearest") if smooth else values
-    return torch.nn.functional.interpolate(heat[None, None].float().cpu(), tuple(shape))[
-        0, 0
-    ].numpy()
+    enlarged = F.interpolate(heat[None, None].float().cpu(), tuple(shape), mode="nearest-exact")
+    return enlarged[0, 0].numpy()
 
 
 def macro_score(
