@@ -4,7 +4,7 @@ from importlib import import_module
 from types import ModuleType
 
 __all__ = [
-    *("architecture", "curves", "growth", "hounsfield", "hu_overview", "lines", "matrices"),
+    *("architecture", "curves", "growth", "heat", "hounsfield", "hu_overview", "lines", "matrices"),
     *("montage", "overlay", "pairs", "plate", "preprocessing", "proportions", "report"),
     *("scaling", "slices", "thresholds", "widgets"),
 ]

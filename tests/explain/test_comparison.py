@@ -69,7 +69,7 @@ def test_findings_count_alike_however_many_patients_have_them(val):
     def nodules(volume, mixtures):  # the same everywhere for any other finding
         return mixtures[:, :1, None, None] * known(volume, mixtures)
 
-    rows = compare_maps({"nodules": nodules}, val, FINDINGS[:2], smooth=0)
+    rows = compare_maps({"nodules": nodules}, val, FINDINGS, smooth=0)
     by_finding = {
         name: [row["pointing"] for row in rows if (row["finding"], row["control"]) == (name, OWN)]
         for name in FINDINGS[:2]
