@@ -8,7 +8,7 @@ A map of a finding is compared with maps that cannot know where this finding of 
 What is also left out, an encoder without training, is another explainer in the same comparison.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,10 +20,9 @@ from torch import Tensor
 
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.evaluation.metrics import Score, bootstrap, macro
+from mg3d.explain.explainers import Explainer
 from mg3d.explain.scoring import score_map
 
-# volume, weights of the findings' scores in each map -> maps of any size
-Explainer = Callable[[Float[Tensor, "1 H W D"], Float[Tensor, "M Q"]], Float[Tensor, "M h w d"]]
 OWN, ABSENT, OTHERS = "own", "absent", "others"
 SMOOTH = 1.5  # standard deviation in voxels of the Gaussian that maps of voxels are smoothed with
 

@@ -6,7 +6,6 @@ have already been scaled by the first, and another sentence's gates would be in 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -32,10 +31,14 @@ def sentence_gates(
     Raises:
         ValueError: if the model's attention has no gates.
     """
-    batch = batch_sentences(model, sentences)
-    volumes = volume[None].to(batch.tokens.device).expand(len(sentences), *volume.shape)
+    step = model.forward_pass(model, batch_sentences(model, sentences))
     with evaluating(model), record_maps(model.sentence_fusion) as maps:
-        model(replace(batch, volume=volumes), needed={"fused_volume_vector"})
+        tokens = model.volume_tokens(volume[None].to(next(model.parameters()).device))
+        model.sentence_fusion(
+            tokens.expand(len(sentences), -1, -1),
+            step.sentence_tokens,
+            text_padding=step.batch.sentence_padding,
+        )
     layers = sorted(name for name in maps if name.endswith("volume.gates"))
     if not layers:
         raise ValueError(

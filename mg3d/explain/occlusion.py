@@ -8,7 +8,7 @@ cover, so that a covered block still looks like a chest.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mg3d.data.dataset import VolumeReportDataset
@@ -109,3 +109,26 @@ def pick_patient(dataset: VolumeReportDataset, finding: str) -> int:
     rows = [row for row in dataset.first_volumes if known and dataset.rows[finding][row] == 1]
     sizes = {row: int(dataset.load_mask(row, finding).sum()) for row in rows}
     return max(sizes, key=lambda row: sizes[row], default=dataset.first_volumes[0])
+
+
+def elsewhere(
+    mask: Bool[Tensor, "H W D"], within: Bool[Tensor, "H W D"], *, tries: int = 200, seed: int = 0
+) -> Bool[Tensor, "H W D"]:
+    """A region of the same shape and size at another place: the control for covering a mask.
+
+    Of random shifts (around the edges), the one that overlaps the mask least and leaves `within`
+    least, both counted in voxels.
+
+    Args:
+        mask: of a finding.
+        within: where the region may lie, such as the body.
+        tries: number of random shifts.
+        seed: of the shifts.
+    """
+    numbers = torch.Generator().manual_seed(seed)
+    shifts = [
+        tuple(int(torch.randint(size, (), generator=numbers)) for size in mask.shape)
+        for _ in range(tries)
+    ]
+    moved = [mask.roll(shift, (0, 1, 2)) for shift in shifts]
+    return min(moved, key=lambda region: int((region & mask).sum() + (region & ~within).sum()))

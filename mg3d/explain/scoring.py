@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mg3d.evaluation.metrics import auroc
-
 MEASURES = ("pointing", "voxel_auroc", "energy", "iou")
 
 
@@ -53,7 +51,17 @@ def score_map(heat: Float[np.ndarray, "H W D"], mask: Bool[np.ndarray, "H W D"])
     overlap = (above & inside).sum() + share * (tied & inside).sum()
     return MapScore(
         pointing=float(inside[values == values.max()].mean()),
-        voxel_auroc=auroc(inside.astype(np.float64), values),
+        voxel_auroc=_auroc(values, inside),
         energy=float(positive[inside].sum() / total) if total > 0 else 0.0,
         iou=float(overlap / (2 * size - overlap)),
     )
+
+
+def _auroc(values: Float[np.ndarray, " N"], inside: Bool[np.ndarray, " N"]) -> float:
+    """`metrics.auroc`; with few positives among many voxels, looking up their ranks is faster."""
+    order, positive = np.sort(values), values[inside]
+    sides = [np.searchsorted(order, positive, side) for side in ("left", "right")]
+    ranks = (sides[0] + sides[1] + 1) / 2  # 1 is the lowest; ties share their mean rank
+    size = len(positive)
+    wins = ranks.sum() - size * (size + 1) / 2
+    return float(wins / (size * (len(values) - size)))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mg3d.evaluation.metrics import auroc
 from mg3d.explain.scoring import score_map
 
 MASK = np.zeros((4, 4, 4), dtype=bool)
@@ -41,3 +42,11 @@ def test_what_speaks_against_a_finding_has_no_energy():
 def test_a_mask_without_a_border_is_refused(mask):
     with pytest.raises(ValueError, match="of 8 voxels marked cannot score a map"):
         score_map(np.zeros((2, 2, 2)), mask)
+
+
+def test_voxel_auroc_is_the_auroc_of_the_evaluation_ties_included():
+    numbers = np.random.default_rng(0)
+    heat = numbers.integers(0, 9, MASK.shape).astype(float)
+    assert score_map(heat, MASK).voxel_auroc == pytest.approx(
+        auroc(MASK.ravel().astype(float), heat.ravel())
+    )
