@@ -33,6 +33,21 @@ def finding_direction(model: MG3D, head: CLIP, finding: str) -> Float[Tensor, " 
     return head.direction(model, stated, denied)
 
 
+def closest_finding(model: MG3D, sentence: str) -> str:
+    """The finding that a sentence speaks of: that of the stating prompt most like it.
+
+    Likeness is the cosine of the frozen embeddings, so a denial counts as the finding it denies.
+
+    Args:
+        model: embeds sentence and prompts.
+        sentence: in lower case, as reports are.
+    """
+    prompts = [(finding, text) for finding in PROMPTS for text in PROMPTS[finding][0]]
+    vectors = model.text_encoder.identity([sentence, *(text for _, text in prompts)])
+    likeness = torch.nn.functional.cosine_similarity(vectors[1:], vectors[:1])
+    return prompts[int(likeness.argmax())][0]
+
+
 def zero_shot_scores(
     model: MG3D,
     head: CLIP,

@@ -8,8 +8,9 @@ A map of a finding is compared with maps that cannot know where this finding of 
 What is also left out, an encoder without training, is another explainer in the same comparison.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from mg3d.explain.explainers import Explainer
 from mg3d.explain.scoring import score_map
 
 OWN, ABSENT, OTHERS = "own", "absent", "others"
+TIMES_PLACE = " × usual place"
 SMOOTH = 1.5  # standard deviation in voxels of the Gaussian that maps of voxels are smoothed with
 
 
@@ -79,7 +81,10 @@ def compare_maps(
     dataset: VolumeReportDataset,
     findings: Sequence[str],
     *,
+    places: Float[Tensor, "Q H W D"] | None = None,
+    located: Collection[str] = (),
     smooth: float = SMOOTH,
+    patients: int | None = None,
 ) -> list[dict[str, Any]]:
     """One row per explainer, patient, finding and control, with the measures of `score_map`.
 
@@ -87,12 +92,16 @@ def compare_maps(
         explainers: by name. Maps that are coarser than the volume are enlarged, not smoothed.
         dataset: held-out patients, with masks.
         findings: explained, in the order of the explainers' scores.
+        places: where each finding usually is (`mean_masks`); needed with `located`.
+        located: explainers whose maps, and their controls, are scored once more after their
+            positive part was multiplied by the usual place of the finding that is scored.
         smooth: standard deviation of the Gaussian for maps of voxels, voxels; 0: none.
+        patients: the first so many that have a finding with a mask; None: all.
 
     Raises:
         ValueError: if no patient has a finding that is marked.
     """
-    cases = list(cases_of(dataset, findings))
+    cases = list(islice(cases_of(dataset, findings), patients))
     if not cases:
         raise ValueError(
             f"no patient of split '{dataset.split}' has one of the {len(findings)} findings with a "
@@ -100,6 +109,7 @@ def compare_maps(
         )
     rows = []
     for name, explain in explainers.items():
+        usual = places if name in located else None
         own: dict[tuple[int, int], np.ndarray] = {}
         for place, case in enumerate(cases):
             mixtures = torch.zeros(len(case.masks) + 1, len(findings))
@@ -110,8 +120,8 @@ def compare_maps(
             maps = [on_voxels(heat, shape, smooth) for heat in explain(case.volume, mixtures)]
             for number, heat in zip(case.masks, maps[:-1], strict=True):
                 own[place, number] = heat
-                rows += [_row(name, OWN, case, findings, number, heat)]
-                rows += [_row(name, ABSENT, case, findings, number, maps[-1])]
+                rows += _rows(name, OWN, case, findings, number, heat, usual)
+                rows += _rows(name, ABSENT, case, findings, number, maps[-1], usual)
         for number in range(len(findings)):
             having = [place for place, case in enumerate(cases) if number in case.masks]
             if len(having) < 2:
@@ -119,7 +129,7 @@ def compare_maps(
             total = np.sum([own[place, number] for place in having], axis=0)
             for place in having:
                 others = (total - own[place, number]) / (len(having) - 1)
-                rows += [_row(name, OTHERS, cases[place], findings, number, others)]
+                rows += _rows(name, OTHERS, cases[place], findings, number, others, usual)
     return rows
 
 
@@ -187,18 +197,29 @@ def _table(
     return table
 
 
-def _row(
+def _rows(
     name: str,
     control: str,
     case: Case,
     findings: Sequence[str],
     number: int,
     heat: Float[np.ndarray, "H W D"],
-) -> dict[str, Any]:
+    places: Float[Tensor, "Q H W D"] | None,
+) -> list[dict[str, Any]]:
+    """The map's row, and that of the map times the usual place."""
     mask = case.masks[number]
-    about = {"explainer": name, "control": control, "patient_id": case.patient_id}
-    return (
-        about
-        | {"finding": findings[number], "chance": float(mask.mean())}
-        | asdict(score_map(heat, mask))
-    )
+    maps = {name: heat}
+    if places is not None:
+        # The least bit everywhere, so that a map without a positive part there is the place's.
+        positive = np.clip(heat, 0, None) + 1e-6 * np.abs(heat).max()
+        maps[f"{name}{TIMES_PLACE}"] = positive * places[number].numpy()
+    about = {"control": control, "patient_id": case.patient_id, "finding": findings[number]}
+    return [
+        {
+            "explainer": title,
+            **about,
+            "chance": float(mask.mean()),
+            **asdict(score_map(shown, mask)),
+        }
+        for title, shown in maps.items()
+    ]

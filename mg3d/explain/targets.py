@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.evaluation.encode import batch_sentences, embed_words, encode_patients
+from mg3d.evaluation.encode import encode_patients, project_sentences
 from mg3d.evaluation.probe import fit_weights
 from mg3d.evaluation.zero_shot import finding_direction
 from mg3d.model import MG3D
@@ -59,7 +59,6 @@ def zero_shot_targets(
     return _cosines(model, head, torch.stack(directions))
 
 
-@torch.no_grad()
 def sentence_targets(pretraining: Pretraining, sentences: Sequence[str]) -> Target:
     """Cosine of a volume with each sentence, taken as a report of its own: the retrieval score.
 
@@ -71,9 +70,8 @@ def sentence_targets(pretraining: Pretraining, sentences: Sequence[str]) -> Targ
         ValueError: if the model has no CLIP head.
     """
     model, head = pretraining.model, _clip_of(pretraining)
-    batch = batch_sentences(model, sentences)
-    reports = head.choose(vector=model.embed_reports(batch), words=embed_words(model, batch))
-    return _cosines(model, head, head.report_head(reports))
+    directions = project_sentences(model, head, sentences)
+    return _cosines(model, head, torch.from_numpy(directions))
 
 
 def _cosines(model: MG3D, head: CLIP, directions: Float[Tensor, "Q d"]) -> Target:

@@ -63,6 +63,20 @@ def test_a_map_that_knows_the_place_beats_all_its_controls(val):
     assert better.value == 1 and better.low == 1 and better.n == 3
 
 
+def test_a_map_can_be_scored_together_with_the_usual_place(val):
+    def everywhere(volume, mixtures):
+        return torch.ones(len(mixtures), *volume.shape[1:])
+
+    usual = torch.zeros(3, 32, 32, 32)
+    usual[0, :, :4, :4] = 1  # where nodules can be, in one row of four places
+    explainers = {"everywhere": everywhere, "alone": everywhere}
+    rows = compare_maps(explainers, val, FINDINGS, places=usual, located=["everywhere"], smooth=0)
+    assert {row["explainer"] for row in rows} == {"everywhere", "everywhere × usual place", "alone"}
+    for row in rows:
+        if row["explainer"] == "everywhere × usual place" and row["finding"] == "Lung nodule":
+            assert row["pointing"] == pytest.approx(4 / 32)  # of 32 slices, 4 are the nodule's
+
+
 def test_findings_count_alike_however_many_patients_have_them(val):
     known = knows(val)
 
