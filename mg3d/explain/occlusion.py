@@ -7,14 +7,20 @@ Source: Zeiler and Fergus 2014 (occlusion). They cover with grey; here the avera
 cover, so that a covered block still looks like a chest.
 """
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mg3d.data.dataset import VolumeReportDataset
+from mg3d.evaluation.metrics import Score, bootstrap
 from mg3d.explain.targets import Target, zero_shot_targets
 from mg3d.modes import evaluating
 from mg3d.training.step import Pretraining
+
+BODY_ABOVE = 0.05  # of the average volume, 0 to 1: -900 HU with the usual window, so lungs count
 
 
 def cover_blocks(
@@ -132,3 +138,56 @@ def elsewhere(
     ]
     moved = [mask.roll(shift, (0, 1, 2)) for shift in shifts]
     return min(moved, key=lambda region: int((region & mask).sum() + (region & ~within).sum()))
+
+
+@dataclass(frozen=True)
+class CoverDrops:
+    """How much a finding's score drops when a region is covered; one number per patient."""
+
+    own: Float[np.ndarray, " P"]  # the finding's mask
+    elsewhere: Float[np.ndarray, " P"]  # a region of the same shape and size at another place
+
+    def mean(self, region: str, *, seed: int = 0) -> Score:
+        """Mean drop with its interval over patients; `region` is "own" or "elsewhere"."""
+        drops = {"own": self.own, "elsewhere": self.elsewhere}[region]
+        return bootstrap(lambda p: float(drops[p].mean()), len(drops), seed=seed)
+
+    def difference(self, *, seed: int = 0) -> Score:
+        """Mean of own minus elsewhere, patient by patient; above 0: the score uses the finding."""
+        more = self.own - self.elsewhere
+        return bootstrap(lambda p: float(more[p].mean()), len(more), seed=seed)
+
+
+@torch.no_grad()
+def cover_drops(
+    pretraining: Pretraining,
+    dataset: VolumeReportDataset,
+    finding: str,
+    cover: Float[Tensor, "1 H W D"],
+    *,
+    seed: int = 0,
+) -> CoverDrops:
+    """Drops of the zero-shot score over all patients who have the finding and a mask of it.
+
+    Args:
+        pretraining: with a CLIP head.
+        dataset: held-out patients, with masks.
+        finding: one of `CT_RATE_FINDINGS`.
+        cover: what a region is replaced by, such as the mean training volume, 0 to 1; where it is
+            more than outer air, other regions may lie.
+        seed: of the other regions.
+    """
+    device = next(pretraining.model.parameters()).device
+    drops = []
+    with evaluating(pretraining):
+        target = zero_shot_targets(pretraining, (finding,))
+        for row in dataset.first_volumes:
+            volume, mask = dataset.load_volume(row), dataset.load_mask(row, finding)
+            if dataset.rows[finding][row] != 1 or not mask.any():
+                continue
+            other = elsewhere(mask, cover[0] > BODY_ABOVE, seed=seed + row)
+            covered = [torch.where(region, cover, volume) for region in (mask, other)]
+            scores = target(torch.stack([volume, *covered]).to(device))[:, 0].cpu()
+            drops.append((scores[0] - scores[1:]).tolist())
+    pairs = np.array(drops, dtype=np.float64).reshape(-1, 2)
+    return CoverDrops(pairs[:, 0], pairs[:, 1])

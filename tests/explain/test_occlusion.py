@@ -6,7 +6,13 @@ from mg3d.config import change
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.labels import CT_RATE_FINDINGS
 from mg3d.evaluation.zero_shot import finding_direction
-from mg3d.explain.occlusion import cover_blocks, explain_finding, pick_patient
+from mg3d.explain.occlusion import (
+    cover_blocks,
+    cover_drops,
+    elsewhere,
+    explain_finding,
+    pick_patient,
+)
 from mg3d.objectives.clip import CLIP
 from mg3d.training.step import build_pretraining
 
@@ -100,3 +106,33 @@ def test_the_patient_with_the_largest_sign_is_picked(prepared, text_encoder, mon
     val.rows[FINDING] = 0.0
     assert pick_patient(val, FINDING) == 0
     assert FINDING in CT_RATE_FINDINGS
+
+
+def test_elsewhere_is_a_region_of_the_same_size_apart_and_inside():
+    mask = torch.zeros(16, 16, 16, dtype=torch.bool)
+    mask[2:5, 2:5, 2:5] = True
+    within = torch.zeros_like(mask)
+    within[:, :, :10] = True
+    region = elsewhere(mask, within)
+    assert region.sum() == mask.sum() and not (region & mask).any() and within[region].all()
+    assert region.equal(elsewhere(mask, within)) and not region.equal(
+        elsewhere(mask, within, seed=1)
+    )
+
+
+def test_covering_what_the_model_looks_at_drops_its_score(
+    looking, prepared, text_encoder, monkeypatch
+):
+    val = VolumeReportDataset(
+        prepared, "val", text_encoder.tokenizer, max_tokens=96, volume_shape=(32, 32, 32)
+    )
+    val.rows[FINDING] = [1.0, 0.0, 1.0, 1.0]
+    masks = [torch.zeros(32, 32, 32, dtype=torch.bool) for _ in range(4)]
+    for mask in masks[:3]:  # the last one has the finding, but no mask
+        mask[BLOCK] = True
+    monkeypatch.setattr(val, "load_mask", lambda row, finding: masks[row])
+    drops = cover_drops(looking, val, FINDING, torch.full((1, 32, 32, 32), 0.1))
+    expected = [float(val.load_volume(row)[(0, *BLOCK)].mean()) - 0.1 for row in (0, 2)]
+    assert np.allclose(drops.own, expected, atol=1e-4) and len(drops.own) == 2
+    assert np.abs(drops.elsewhere).max() < min(expected) / 2
+    assert drops.difference().low > 0 and drops.mean("own").n == 2
