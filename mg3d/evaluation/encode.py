@@ -81,23 +81,6 @@ def project_reports(head: CLIP, encoded: Encoded) -> Float[np.ndarray, "P d"]:
     return _project(head.report_head, reports)
 
 
-@torch.no_grad()
-def project_sentences(
-    model: MG3D, head: CLIP, sentences: Sequence[str]
-) -> Float[np.ndarray, "S d"]:
-    """Project sentences, each a report of its own, into the joint space of the CLIP head.
-
-    Args:
-        model: embeds the sentences.
-        head: trained with it.
-        sentences: in lower case, as reports are.
-    """
-    with evaluating(model):
-        batch = batch_sentences(model, sentences)
-        reports = head.choose(vector=model.embed_reports(batch), words=embed_words(model, batch))
-    return _project(head.report_head, reports.float().cpu().numpy())
-
-
 def _project(head: nn.Module, vectors: Float[np.ndarray, "P i"]) -> Float[np.ndarray, "P d"]:
     device = next(head.parameters()).device
     # In training mode, a head that centres its inputs would use the mean of held-out patients.

@@ -5,6 +5,9 @@ the stating prompts, in the joint space of the CLIP head, stands for the finding
 is its cosine with that direction.
 """
 
+import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,19 +36,20 @@ def finding_direction(model: MG3D, head: CLIP, finding: str) -> Float[Tensor, " 
     return head.direction(model, stated, denied)
 
 
-def closest_finding(model: MG3D, sentence: str) -> str:
-    """The finding that a sentence speaks of: that of the stating prompt most like it.
+def closest_finding(sentence: str) -> str:
+    """The finding whose stating prompts share the most telling words with a sentence.
 
-    Likeness is the cosine of the frozen embeddings, so a denial counts as the finding it denies.
+    A word tells the more, the fewer findings' prompts use it; a denial counts as what it denies.
 
     Args:
-        model: embeds sentence and prompts.
-        sentence: in lower case, as reports are.
+        sentence: in any case.
     """
-    prompts = [(finding, text) for finding in PROMPTS for text in PROMPTS[finding][0]]
-    vectors = model.text_encoder.identity([sentence, *(text for _, text in prompts)])
-    likeness = torch.nn.functional.cosine_similarity(vectors[1:], vectors[:1])
-    return prompts[int(likeness.argmax())][0]
+    words = {f: set(re.findall(r"\w+", " ".join(PROMPTS[f][0]))) for f in PROMPTS}
+    used = Counter(word for own in words.values() for word in own)
+    asked = set(re.findall(r"\w+", sentence.lower()))
+    return max(
+        words, key=lambda f: sum(math.log(len(words) / used[word]) for word in asked & words[f])
+    )
 
 
 def zero_shot_scores(

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from mg3d.data.dataset import VolumeReportDataset
 from mg3d.data.labels import CT_RATE_FINDINGS
-from mg3d.evaluation.encode import encode_patients, project_sentences
+from mg3d.evaluation.encode import encode_patients
 from mg3d.evaluation.probe import fit_weights
+from mg3d.evaluation.search import sentence_directions
 from mg3d.evaluation.zero_shot import finding_direction
 from mg3d.model import MG3D
 from mg3d.objectives.clip import CLIP
@@ -60,7 +61,7 @@ def zero_shot_targets(
 
 
 def sentence_targets(pretraining: Pretraining, sentences: Sequence[str]) -> Target:
-    """Cosine of a volume with each sentence, taken as a report of its own: the retrieval score.
+    """Cosine of a volume with each sentence's direction: the score of `evaluation.search`.
 
     Args:
         pretraining: with a CLIP head.
@@ -70,8 +71,7 @@ def sentence_targets(pretraining: Pretraining, sentences: Sequence[str]) -> Targ
         ValueError: if the model has no CLIP head.
     """
     model, head = pretraining.model, _clip_of(pretraining)
-    directions = project_sentences(model, head, sentences)
-    return _cosines(model, head, torch.from_numpy(directions))
+    return _cosines(model, head, sentence_directions(model, head, sentences))
 
 
 def _cosines(model: MG3D, head: CLIP, directions: Float[Tensor, "Q d"]) -> Target:

@@ -53,7 +53,7 @@ def test_zero_shot_targets_are_the_zero_shot_scores(trained, splits):
     assert np.allclose(scores.detach(), expected, atol=1e-5)
 
 
-def test_a_sentence_is_scored_as_a_report_of_its_own(trained, splits):
+def test_a_sentence_is_scored_by_its_own_direction(trained, splits):
     sentences = ["there is a pleural effusion.", "the heart is enlarged."]
     volumes = volumes_of(splits[1])
     scores = sentence_targets(trained, sentences)(volumes)
