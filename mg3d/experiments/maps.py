@@ -23,7 +23,7 @@ from mg3d.explain.targets import probe_logits, zero_shot_targets
 from mg3d.pretrained.load import load_pretrained
 from mg3d.text.prompts import PROMPTS
 from mg3d.training.patients import load_patients
-from mg3d.training.step import build_pretraining
+from mg3d.training.step import Pretraining, build_pretraining
 
 LOCATED = ("probe, gradients",)
 
@@ -39,8 +39,16 @@ def measure(
         patients: held-out patients, those with a finding; None: all.
         seed: of the untrained weights and the bootstrap.
         occlusion: whether to take the time for it.
+
+    Raises:
+        ValueError: if the weights are not those of a pre-training run.
     """
     pretraining = load_pretrained(weights, part="pretraining", log=lambda _: None).module.eval()
+    if not isinstance(pretraining, Pretraining) or pretraining.model.config is None:
+        raise ValueError(
+            f"maps need weights with the heads of the objectives; {weights} are "
+            f"{type(pretraining).__name__}; give the checkpoint of a pre-training run"
+        )
     config: PretrainConfig = change(pretraining.model.config, seed=seed)
     untrained = build_pretraining(config, pretraining.model.text_encoder).eval()
     train, val = load_patients(config, data, pretraining.model.text_encoder.tokenizer)

@@ -44,3 +44,11 @@ def test_every_way_has_its_controls_and_measures(small, prepared, capsys, tmp_pa
 
     assert maps.main([*given, "--no-occlusion"]) == 0
     assert "occlusion" not in capsys.readouterr().out
+
+
+def test_weights_without_heads_are_refused(config, text_encoder, monkeypatch, tmp_path):
+    model = build_pretraining(config, text_encoder).model
+    loaded = SimpleNamespace(module=model)
+    monkeypatch.setattr(maps, "load_pretrained", lambda *_, **__: loaded)
+    with pytest.raises(ValueError, match="here are MG3D; give the checkpoint"):
+        maps.measure("here", tmp_path)
