@@ -18,6 +18,7 @@ DeepMind's surface-distance) and `compute_hausdorff_distance`; HD95 is between c
 voxels, the larger of both directions.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -197,17 +198,19 @@ def _monai(
     pred, ref = (torch.from_numpy(mask)[None, None] for mask in (prediction, reference))
     spacing = [float(size) for size in spacing_mm]
     dice = DiceMetric(include_background=True)(pred.float(), ref.float())
-    nsd = compute_surface_dice(
-        pred,
-        ref,
-        [tolerance_mm],
-        include_background=True,
-        spacing=spacing,
-        use_subvoxels=True,
-    )
-    hd95 = compute_hausdorff_distance(
-        pred, ref, include_background=True, percentile=95, spacing=spacing
-    )
+    with warnings.catch_warnings():  # MONAI passes itself a deprecated argument
+        warnings.filterwarnings("ignore", "monai.metrics.utils get_mask_edges", FutureWarning)
+        nsd = compute_surface_dice(
+            pred,
+            ref,
+            [tolerance_mm],
+            include_background=True,
+            spacing=spacing,
+            use_subvoxels=True,
+        )
+        hd95 = compute_hausdorff_distance(
+            pred, ref, include_background=True, percentile=95, spacing=spacing
+        )
     return float(dice), float(nsd), float(hd95)
 
 

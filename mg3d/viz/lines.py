@@ -55,6 +55,7 @@ def show_lines(
                 color=color,
                 label=label,
                 linewidth=1.6,
+                clip_on=False,  # a marker on the frame is drawn whole
                 marker=MARKERS[place % len(MARKERS)] if len(x) < MANY else "",
                 markerfacecolor="white" if place % 2 else color,
             )

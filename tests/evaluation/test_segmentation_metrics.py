@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -178,3 +180,9 @@ def test_impossible_inputs_are_refused_with_the_case(change, message):
     given = {"prediction": block((3, 3, 3)), "reference": block((3, 3, 3))} | change
     with pytest.raises(ValueError, match=message):
         score(**given, case_id="p1")
+
+
+def test_scoring_is_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert score(block((3, 3, 4)), block((3, 3, 3))).dice > 0

@@ -26,6 +26,7 @@ SMALL = {"num_patients": 32, "val_patients": 16, "total_steps": 4, "minutes": 0.
 SMALL_IN = {
     "01a_ct_volumes": {"patient": 2},  # those before are drawn, too
     "01c_prepare_a_dataset": {"num_patients": 5, "val_patients": 2},  # five of them get damaged
+    "05d_diagnosis_and_prognosis": {"num_patients": 64, "few": 8},  # a few severe ones held out
 }
 
 pytestmark = pytest.mark.slow

@@ -14,6 +14,7 @@ independently trained bottleneck: Koh et al. 2020 (arXiv 2007.04612); a decoder 
 encoder: Rothe et al. 2020 (arXiv 1907.12461).
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -167,16 +168,18 @@ class ReportDecoder(nn.Module):
         beam = {"length_penalty": length_penalty} if beams > 1 else {}
         # `generate` would give BERT a cache without room for cross-attention.
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        ids: Int[Tensor, "B T"] = self.decoder.generate(
-            begin,
-            past_key_values=cache,
-            attention_mask=torch.ones_like(begin),
-            encoder_hidden_states=source,
-            max_length=self.max_tokens,
-            num_beams=beams,
-            do_sample=False,
-            **beam,
-        )
+        with warnings.catch_warnings():  # the name of the cache's argument differs by version
+            warnings.filterwarnings("ignore", "`past_key_values` is deprecated", FutureWarning)
+            ids: Int[Tensor, "B T"] = self.decoder.generate(
+                begin,
+                past_key_values=cache,
+                attention_mask=torch.ones_like(begin),
+                encoder_hidden_states=source,
+                max_length=self.max_tokens,
+                num_beams=beams,
+                do_sample=False,
+                **beam,
+            )
         return [self.vocabulary.decode(row) for row in ids.tolist()]
 
     def _source(self, maps: Maps, shown: Bool[Tensor, "B F"] | None) -> Float[Tensor, "B S d"]:

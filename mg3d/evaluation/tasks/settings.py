@@ -1,7 +1,7 @@
 """Settings of a downstream run, in groups; each task may add a group of its own."""
 
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, Literal
 
 from mg3d.config.checks import Checked, OneOf, check_divides
 from mg3d.config.settings import (
@@ -71,3 +71,26 @@ class TaskConfig(Checked):
         default_factory=lambda: RunSettings(validate_every=100, save_every=100)
     )
     own: Checked = field(default_factory=NoSettings)
+
+
+def change_task(config: TaskConfig, **settings: Any) -> TaskConfig:
+    """A copy of a task's settings with some of them changed: `change_task(config, seed=1)`.
+
+    Args:
+        config: not modified.
+        settings: by name, without the group.
+
+    Raises:
+        ValueError: if there is no setting of this name, or its value is invalid.
+    """
+    groups = {name: getattr(config, name) for name in (item.name for item in fields(config))}
+    group_of = {item.name: name for name, group in groups.items() for item in fields(group)}
+    unknown = sorted(settings.keys() - group_of.keys())
+    if unknown:
+        raise ValueError(
+            f"there is no setting '{unknown[0]}' of this task; settings are {', '.join(group_of)}"
+        )
+    changed: dict[str, dict[str, Any]] = {}
+    for name, value in settings.items():
+        changed.setdefault(group_of[name], {})[name] = value
+    return replace(config, **{n: replace(groups[n], **values) for n, values in changed.items()})
