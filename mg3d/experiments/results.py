@@ -19,6 +19,10 @@ SOURCES = {
         'python -m mg3d.experiments.ablation --data PREPARED --steps 200 --only "six + clip" '
         '"only clip" "the paper\'s six" --reports own "other patients\'"'
     ),
+    "scaling_tiny": (
+        "python -m mg3d.experiments.scaling --data PREPARED --sizes s m l --patients 32 128 512 "
+        '2048 --seeds 0 --steps 200 --objectives "only clip" --wide'
+    ),
 }
 PANELS = {
     "probe_macro_auroc": "linear probe, macro AUROC",

@@ -1,3 +1,5 @@
+import shlex
+
 import pandas as pd
 import pytest
 
@@ -30,6 +32,36 @@ def test_the_command_that_makes_a_table_again_exists(name, repository):
     python, flag, module, *_ = SOURCES[name].split()
     assert (python, flag) == ("python", "-m")
     assert repository.joinpath(*module.split(".")).with_suffix(".py").is_file()
+
+
+def test_the_scaling_grid_is_whole_for_every_seed_and_one_row_a_run():
+    table = load_results("scaling_tiny")
+    asked = shlex.split(SOURCES["scaling_tiny"])
+    values = {
+        option: asked[asked.index(option) + 1 :][:count]
+        for option, count in (("--sizes", 3), ("--patients", 4), ("--steps", 1))
+    }
+    cells = {(size, int(n)) for size in values["--sizes"] for n in values["--patients"]}
+    for _, part in table.groupby("seed"):
+        assert set(zip(part["size"], part["patients"], strict=True)) == cells
+    assert not table.duplicated(["size", "patients", "seed"]).any()
+    assert set(table["steps"]) == {int(values["--steps"][0])}
+    assert set(table["objectives"]) == {"only clip"}
+    assert table.notna().all(axis=None)
+
+
+def test_the_scaling_grid_costs_more_with_every_size_and_never_with_more_patients():
+    table = load_results("scaling_tiny")
+    costs = table.groupby("size")[["parameters", "training_operations"]]
+    assert (costs.nunique()["parameters"] == 1).all()
+    mean = costs.mean().loc[["s", "m", "l"]]
+    assert mean["parameters"].is_monotonic_increasing
+    assert mean["training_operations"].is_monotonic_increasing
+    spread = costs.max()["training_operations"] / costs.min()["training_operations"]
+    assert (spread < 1.05).all()  # first batches differ by the length of their reports
+    assert (table["samples_seen"] == table["steps"] * 16).all()
+    assert table["held_out_patients"].nunique() == 1
+    assert (table["loss_clip_best"] <= table["loss_clip"]).all()
 
 
 def test_every_stored_file_has_a_source():
