@@ -65,7 +65,8 @@ def show_lines(
             if axis in log:
                 getattr(axes, f"set_{axis}scale")("log")
         if "y" not in log:
-            axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+            low, high = min(0.0, axes.get_ylim()[0]), axes.get_ylim()[1]
+            axes.set_ylim(low, high + 0.04 * (high - low))  # room for the highest marker
         axes.legend(labelcolor=INK)
     if title:
         fig.suptitle(title, x=0.01, ha="left")

@@ -63,8 +63,8 @@ def show_law(
     for label, loss in (marks or {}).items():
         axes.axhline(loss, color=QUIET, linewidth=1, linestyle=DASHES, zorder=0)
         axes.annotate(
-            label, (1.0, loss), xycoords=("axes fraction", "data"), xytext=(-2, 2),
-            textcoords="offset points", ha="right", color=QUIET, fontsize=7.5,
+            label, (0.0, loss), xycoords=("axes fraction", "data"), xytext=(3, 2),
+            textcoords="offset points", ha="left", color=QUIET, fontsize=7.5,
         )  # fmt: skip
     _scale(axes, dots, laws)
     axes.set(xlabel=x_label, ylabel=y_label)
